@@ -126,13 +126,14 @@ pub enum Event {
         /// The first unknown keys, at most 16.
         keys: Vec<String>,
     },
-    /// The outbound policy denied a request of an action.
+    /// A request of an action was not sent, because the outbound policy denies its host, or because the host
+    /// is the control plane of the house.
     OutboundDenied {
         /// The device's id.
         device: Arc<str>,
         /// The host of the request.
         host: String,
-        /// The policy: `deny` or `loopback`.
+        /// The policy, `deny` or `loopback`; or `control plane`.
         policy: &'static str,
     },
     /// A broker accepted the connection of a device's MQTT client.
@@ -430,6 +431,19 @@ pub struct JournalCounts {
     pub discarded: u64,
 }
 
+/// Some entries of a journal, and what the journal held when they were read.
+#[derive(Debug)]
+pub(crate) struct JournalPage {
+    /// The number of times that the journal was cleared.
+    pub(crate) generation: u64,
+    /// The number of the newest entry.
+    pub(crate) newest: u64,
+    /// The number of entries that were discarded.
+    pub(crate) discarded: u64,
+    /// The entries, oldest first.
+    pub(crate) entries: Vec<JournalEntry>,
+}
+
 #[derive(Debug, Default)]
 struct Ring {
     entries: VecDeque<JournalEntry>,
@@ -444,6 +458,13 @@ impl Ring {
 
     fn discarded(&self) -> u64 {
         self.recorded - self.entries.len() as u64
+    }
+
+    /// Returns the entries after number `seq`, oldest first.
+    fn after(&self, seq: u64) -> impl Iterator<Item = &JournalEntry> {
+        // The entries are numbered without a gap.
+        let skipped = usize::try_from(seq.saturating_sub(self.discarded())).unwrap_or(usize::MAX);
+        self.entries.range(skipped.min(self.entries.len())..)
     }
 }
 
@@ -481,26 +502,39 @@ impl Journal {
         filter: impl Fn(&JournalEntry) -> bool,
     ) -> Vec<JournalEntry> {
         let ring = self.ring();
-        // The entries are numbered without a gap.
-        let skipped = usize::try_from(seq.saturating_sub(ring.discarded())).unwrap_or(usize::MAX);
-        ring.entries
-            .range(skipped.min(ring.entries.len())..)
-            .filter(|entry| filter(entry))
-            .take(limit)
-            .cloned()
-            .collect()
+        ring.after(seq).filter(|entry| filter(entry)).take(limit).cloned().collect()
+    }
+
+    /// Returns the entries after number `seq`, oldest first, at most `limit` of them, and the state of the
+    /// journal at the same moment.
+    pub(crate) fn page(&self, seq: u64, limit: usize) -> JournalPage {
+        let ring = self.ring();
+        JournalPage {
+            generation: ring.generation,
+            newest: ring.recorded,
+            discarded: ring.discarded(),
+            entries: ring.after(seq).take(limit).cloned().collect(),
+        }
     }
 
     /// Calls `read` with the number of the last entry that it has read, at once and after each new entry,
     /// until it returns something. The number is 0 at first, and after the journal was cleared.
     pub async fn read_until<T>(&self, mut read: impl FnMut(u64) -> Option<T>) -> T {
+        self.read_async_until(|after| std::future::ready(read(after))).await
+    }
+
+    /// Does the same with a `read` that takes its time.
+    pub(crate) async fn read_async_until<T, F>(&self, mut read: impl FnMut(u64) -> F) -> T
+    where
+        F: Future<Output = Option<T>>,
+    {
         let mut newest = self.subscribe();
         let mut seen = JournalPosition::default();
         loop {
             // Marked as seen before the entries are read, so that a concurrent write wakes this again.
             let now = *newest.borrow_and_update();
             let after = if now.generation == seen.generation { seen.seq } else { 0 };
-            if let Some(found) = read(after) {
+            if let Some(found) = read(after).await {
                 return found;
             }
             seen = now;

@@ -23,8 +23,8 @@
 //!
 //! `examples/` has a fixture, a broken slave and a recorded day. The Modbus slaves can be used without a
 //! house: `wwsim-modbus`, re-exported as [`modbus`].
-//!
-//! A module imports only modules above it in the list of this file; `tests/it/module_order.rs` checks it.
+
+// A module imports only modules above it in the list of this file; `tests/it/module_order.rs` checks it.
 
 // With the feature `internals`, the modules below are public, and so is what they re-export.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, unused_imports))]
@@ -55,6 +55,8 @@ mod zone;
 mod decimal;
 #[cfg(not(feature = "internals"))]
 mod notation;
+#[cfg(not(feature = "internals"))]
+mod folder;
 #[cfg(not(feature = "internals"))]
 mod net;
 #[cfg(not(feature = "internals"))]
@@ -99,6 +101,9 @@ pub mod decimal;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod notation;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod folder;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod net;

@@ -132,6 +132,12 @@ pub const SCENARIO_MISTAKES: usize = 100;
 
 /// Devices of one house.
 pub const DEVICES: usize = 1000;
+/// File descriptors that a house is said to need beyond two for each listener, of which one keeps the
+/// port while the other is closed: those of the runtime and the state directory, and some connections.
+pub const SPARE_DESCRIPTORS: u64 = 64;
+/// Addresses of one kind that the start prints: as many as can be taken in at a glance. The ready file has
+/// all of them.
+pub const WELCOME_ADDRESSES: usize = 12;
 /// Fault rules of a house: those of the file and those added while it runs.
 pub const FAULT_RULES: usize = 1000;
 /// Longest delay of a fault: a day, far beyond every timeout of the device.
@@ -178,6 +184,9 @@ pub const JOURNAL_WAIT: Duration = Duration::from_mins(1);
 /// Bytes of a request body of the control plane: more than the largest one has, which writes 65 535
 /// registers.
 pub const CONTROL_BODY_BYTES: usize = 1024 * 1024;
+/// Characters of a token of the control plane that a user gives: 16 hexadecimal digits have 64 bits, which
+/// nobody guesses over a network.
+pub const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 16..=1024;
 /// Requests that a target stores, each with at most [`TARGET_BODY_BYTES`] of its body.
 pub const TARGET_REQUESTS: usize = 1000;
 /// Bytes of a request body that a target reads and stores.
@@ -187,9 +196,14 @@ pub const TARGET_BODY_BYTES: usize = 64 * 1024;
 // Authentication and browsers (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Real time a Digest nonce is good for; then a client is told that it is stale. Long enough that a
-/// page which polls seldom meets it, short enough that a recorded request is soon worth nothing.
+/// Default time on the scenario's clock for which a Digest nonce is good (ACCESS-9); then a client is told that
+/// it is stale. Long enough that a page which polls seldom meets it, short enough that a recorded request is
+/// soon worth nothing.
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
+/// Default number of Digest nonces that a device remembers at once: as many as there can be connections.
+pub const DEFAULT_NONCES: usize = HTTP_CONNECTIONS;
+/// Number of Digest nonces that a scenario can set: four times the default, some 1.5 MB if all are in use.
+pub const NONCES: std::ops::RangeInclusive<usize> = 1..=4096;
 /// Characters of a client's `cnonce`; real ones have 8 to 44.
 pub const CNONCE_CHARS: usize = 255;
 /// Bytes of a body that are read to check its `auth-int` hash, even if its endpoint accepts fewer:
@@ -314,3 +328,28 @@ pub const SCRIPT_BYTES: usize = 8191;
 /// Lines that wait for a client of the Berry console; a script of the largest size has as many lines
 /// at most.
 pub const CONSOLE_LINES: usize = 1024;
+
+// ---------------------------------------------------------------------------------------------
+// The command line (chosen)
+// ---------------------------------------------------------------------------------------------
+
+/// Bytes of the lines that wait until standard output or standard error of `wwsim run` takes them; further
+/// ones are left out and counted.
+#[cfg(feature = "cli")]
+pub const OUTPUT_BYTES: usize = 1024 * 1024;
+/// Real time that the end of `wwsim run` gives the last lines at most.
+#[cfg(feature = "cli")]
+pub const LAST_OUTPUT: Duration = Duration::from_secs(2);
+/// Real time in which a reader must take some of the last lines, before they are given up.
+#[cfg(feature = "cli")]
+pub const LAST_OUTPUT_STALL: Duration = Duration::from_millis(250);
+/// Warnings or errors of one place in the code that the log shows in [`LOG_REPEAT_TIME`]: as many as it names
+/// origins of refused pages. Further ones are left out and counted.
+#[cfg(feature = "cli")]
+pub const LOG_REPEATS: u32 = 64;
+/// Real time in which [`LOG_REPEATS`] counts.
+#[cfg(feature = "cli")]
+pub const LOG_REPEAT_TIME: Duration = Duration::from_mins(1);
+/// Real time between two looks at the parent process, with `--exit-with-parent`.
+#[cfg(all(feature = "cli", unix))]
+pub const PARENT_POLL: Duration = Duration::from_millis(250);

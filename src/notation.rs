@@ -12,4 +12,6 @@ mod text;
 pub use self::choice::{Choice, OneOrMany};
 pub use self::duration::{DurationText, Seconds};
 pub use self::scalar::ScalarError;
-pub(crate) use self::text::{excerpt, first_chars, join_items, join_numbers, shortened};
+pub(crate) use self::text::{
+    excerpt, first_chars, join_items, join_numbers, shortened, without_bom,
+};

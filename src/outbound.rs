@@ -142,9 +142,27 @@ pub enum DialError {
     /// The name does not resolve.
     #[error("the name does not resolve")]
     Unresolved,
+    /// The host is the control plane of the house.
+    #[error("it is the control plane of this house, which its devices never reach")]
+    ControlPlane,
     /// The connection failed.
     #[error("{0}")]
     Failed(#[from] io::Error),
+}
+
+/// The word of the journal for a denial that no policy decides: the host is the control plane of the house.
+pub const CONTROL_PLANE: &str = "control plane";
+
+impl DialError {
+    /// Returns the word of the journal for who denied the connection. `None` if nobody did.
+    #[must_use]
+    pub const fn denied_by(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied(policy) => Some(policy.name()),
+            Self::ControlPlane => Some(CONTROL_PLANE),
+            Self::Unresolved | Self::Failed(_) => None,
+        }
+    }
 }
 
 /// The protocol that a peer speaks.

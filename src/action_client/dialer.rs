@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 
+use super::connector::{Connector, ConnectorError};
 use super::resolver::{ResolveError, Resolver};
-use crate::net::sockets;
 use crate::outbound::{Dial, DialError, Dialing};
 
 /// The dialer of a house: it reaches the house's brokers, and other hosts as far as the policy
 /// allows.
 #[derive(Debug)]
-pub(super) struct Dialer(pub(super) Arc<Resolver>);
+pub(super) struct Dialer {
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) connector: Connector,
+}
 
 impl Dial for Dialer {
     fn dial<'a>(&'a self, host: &'a str, port: u16) -> Dialing<'a> {
@@ -22,29 +25,26 @@ impl Dial for Dialer {
 
 impl Dialer {
     async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
-        let addresses: Vec<SocketAddr> = match self.0.broker(host, port) {
+        let resolver = &self.resolver;
+        let addresses: Vec<SocketAddr> = match resolver.broker(host, port) {
             Some(broker) => {
                 tokio::net::lookup_host(broker).await.map_err(|_| DialError::Unresolved)?.collect()
             }
-            None => self.0.resolve_outside(host, port).await.map_err(|error| match error {
-                ResolveError::Name | ResolveError::Address => DialError::Denied(self.0.policy()),
+            None => resolver.resolve_outside(host, port).await.map_err(|error| match error {
+                ResolveError::Name | ResolveError::Address => DialError::Denied(resolver.policy()),
                 ResolveError::Unresolved => DialError::Unresolved,
             })?,
         };
         let mut last_error = DialError::Unresolved;
         for address in addresses {
-            match open_stream(address).await {
+            match self.connector.connect(address).await {
                 Ok(stream) => return Ok(stream),
-                Err(error) => last_error = error.into(),
+                Err(ConnectorError::ControlPlane) => last_error = DialError::ControlPlane,
+                Err(ConnectorError::NoSocket(error) | ConnectorError::Failed(error)) => {
+                    last_error = error.into();
+                }
             }
         }
         Err(last_error)
     }
-}
-
-async fn open_stream(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = sockets::new_socket(address)?.connect(address).await?;
-    // Messages are single small segments; without the option they are only slower.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }

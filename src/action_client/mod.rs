@@ -13,6 +13,7 @@
 
 pub mod classifier;
 mod connection;
+mod connector;
 mod dialer;
 mod http;
 mod modbus;
@@ -22,10 +23,12 @@ mod runner;
 mod tap;
 
 use parking_lot::Mutex;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
+use self::connector::Connector;
 use self::dialer::Dialer;
 use self::requester::Requester;
 use self::resolver::Resolver;
@@ -49,6 +52,9 @@ pub struct ClientContext {
     pub peers: Vec<PeerAddress>,
     /// Hosts outside the house that actions and MQTT clients may reach.
     pub policy: Policy,
+    /// The address on which the control plane of the house listens, which no client reaches. `None` if the
+    /// house has none.
+    pub control: Option<SocketAddr>,
     /// The brokers that MQTT clients may reach under every policy.
     pub brokers: Vec<Broker>,
     /// The registry of connections between two endpoints of the house.
@@ -72,18 +78,20 @@ impl ActionClient {
     pub fn new(context: ClientContext) -> Result<Self, TlsSetupError> {
         let resolver =
             Arc::new(Resolver::new(context.peers, context.policy).with_brokers(context.brokers));
+        let connector = Connector::new(context.control);
         let requester = Requester {
             clock: context.clock,
             engine: context.engine,
             journal: context.journal,
             resolver: Arc::clone(&resolver),
+            connector,
             connection_registry: context.connection_registry,
             tls: http::tls_config(context.root_certificates)?,
             transaction_ids: Mutex::default(),
         };
         Ok(Self {
             runner: Arc::new(Runner::new(Arc::new(requester))),
-            dialer: Arc::new(Dialer(resolver)),
+            dialer: Arc::new(Dialer { resolver, connector }),
         })
     }
 

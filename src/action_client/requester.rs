@@ -14,7 +14,8 @@ use tokio_rustls::rustls::ClientConfig;
 
 use super::classifier::{self, ExchangeEnd, ResultCode};
 use super::connection::RequestConnection;
-use super::resolver::{ResolveError, Resolver, reachable_address};
+use super::connector::{Connector, ConnectorError};
+use super::resolver::{ResolveError, Resolver};
 use super::{http, modbus};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::actions::{
@@ -27,8 +28,8 @@ use crate::fault::{
 };
 use crate::journal::{Event, Journal};
 use crate::net::inflight::{ConnectionRegistry, TrackedStream};
-use crate::net::sockets;
-use crate::outbound::{PeerAddress, PeerKind};
+use crate::net::sockets::reachable_address;
+use crate::outbound::{CONTROL_PLANE, PeerAddress, PeerKind};
 
 /// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,7 @@ pub(super) struct Requester {
     pub(super) engine: Arc<Engine>,
     pub(super) journal: Arc<Journal>,
     pub(super) resolver: Arc<Resolver>,
+    pub(super) connector: Connector,
     pub(super) connection_registry: ConnectionRegistry,
     pub(super) tls: Arc<ClientConfig>,
     /// The newest Modbus transaction id of each device.
@@ -253,7 +255,8 @@ impl Requester {
         // Held until the registry accounts for the connection. The house's own listener decides a
         // connection attempt without any timer.
         let _activity = self.clock.activity().enter();
-        let stream = self.connect_first(&[reachable_address(peer.address)], deadline).await?;
+        let addresses = [reachable_address(peer.address)];
+        let stream = self.connect_first(origin, &peer.name, &addresses, deadline).await?;
         Ok(self.connection_registry.track_client(stream, Arc::new(origin.clone())))
     }
 
@@ -279,7 +282,7 @@ impl Requester {
                 ));
             }
         };
-        Ok(TrackedStream::external(self.connect_first(&addresses, deadline).await?))
+        Ok(TrackedStream::external(self.connect_first(origin, host, &addresses, deadline).await?))
     }
 
     fn policy_refusal(
@@ -294,25 +297,37 @@ impl Requester {
             ResolveError::Address => ExchangeEnd::NotConnected,
         };
         let policy = self.resolver.policy().name();
+        self.record_denied(origin, host, policy);
+        UnsentRequest::with_cause(end, format!("{error} (outbound: {policy})"))
+    }
+
+    fn record_denied(&self, origin: &ActionOrigin, host: &str, policy: &'static str) {
         self.journal.record(Event::OutboundDenied {
             device: Arc::clone(&origin.device),
             host: host.to_owned(),
             policy,
         });
-        UnsentRequest::with_cause(end, format!("{error} (outbound: {policy})"))
     }
 
-    /// Connects to the first of `addresses` that accepts.
+    /// Connects to the first of `addresses` of a host that accepts.
     async fn connect_first(
         &self,
+        origin: &ActionOrigin,
+        host: &str,
         addresses: &[SocketAddr],
         deadline: VirtualTime,
     ) -> Result<TcpStream, UnsentRequest> {
         let mut unsent = UnsentRequest::from(ExchangeEnd::NotConnected);
         for address in addresses {
-            match self.clock.timeout_at(deadline, open_stream(*address)).await {
+            match self.clock.timeout_at(deadline, self.connector.connect(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(end)) => unsent = end.into(),
+                Ok(Err(error @ ConnectorError::ControlPlane)) => {
+                    self.record_denied(origin, host, CONTROL_PLANE);
+                    let cause = error.to_string();
+                    unsent = UnsentRequest::with_cause(ExchangeEnd::NotConnected, cause);
+                }
+                Ok(Err(ConnectorError::NoSocket(_))) => unsent = ExchangeEnd::NoSocket.into(),
+                Ok(Err(ConnectorError::Failed(_))) => unsent = ExchangeEnd::NotConnected.into(),
                 Err(_) => {
                     return Err(UnsentRequest::with_cause(
                         ExchangeEnd::NotConnected,
@@ -358,13 +373,4 @@ fn destination(
             format!("modbus {}:{}", modbus.host, modbus.port)
         }
     }
-}
-
-/// Opens a connected socket.
-async fn open_stream(address: SocketAddr) -> Result<TcpStream, ExchangeEnd> {
-    let socket = sockets::new_socket(address).map_err(|_| ExchangeEnd::NoSocket)?;
-    let stream = socket.connect(address).await.map_err(|_| ExchangeEnd::NotConnected)?;
-    // Requests are single small segments; without the option they are only slower.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }

@@ -2,10 +2,16 @@
 //! under the names and addresses that real definitions use, then the hosts that the outbound policy
 //! allows.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use parking_lot::Mutex;
+
+use crate::notation::shortened;
 use crate::outbound::{Broker, HostAddress, PeerAddress, PeerKind, Policy};
 
+/// The refused hosts that are logged, so that a client that tries many does not fill the log.
+const LOGGED_HOSTS: usize = 100;
 /// The only name that needs no resolver.
 const LOCALHOST: &str = "localhost";
 
@@ -29,13 +35,34 @@ pub struct Resolver {
     peers: Vec<PeerAddress>,
     brokers: Vec<Broker>,
     policy: Policy,
+    refused: RefusedHosts,
+}
+
+/// The hosts that the policy denied, so that the log names each of them once.
+#[derive(Debug, Default)]
+struct RefusedHosts(Mutex<HashSet<String>>);
+
+impl RefusedHosts {
+    fn log_once(&self, host: &str, policy: Policy) {
+        let mut logged = self.0.lock();
+        if logged.len() >= LOGGED_HOSTS || !logged.insert(host.to_ascii_lowercase()) {
+            return;
+        }
+        drop(logged);
+        tracing::warn!(
+            host = shortened(host),
+            "refused a connection to this host, which nobody in the house has on that port; give it to a \
+             slave, target or broker with `hosts`, or let it out (outbound: {})",
+            policy.name()
+        );
+    }
 }
 
 impl Resolver {
     /// Creates a resolver for these slaves and targets and the hosts that `policy` allows.
     #[must_use]
     pub fn new(peers: Vec<PeerAddress>, policy: Policy) -> Self {
-        Self { peers, brokers: Vec::new(), policy }
+        Self { peers, brokers: Vec::new(), policy, refused: RefusedHosts::default() }
     }
 
     /// Adds the brokers of the house.
@@ -83,6 +110,18 @@ impl Resolver {
         host: &str,
         port: u16,
     ) -> Result<Vec<SocketAddr>, ResolveError> {
+        let resolved = self.resolve_by_policy(host, port).await;
+        if let Err(ResolveError::Name | ResolveError::Address) = resolved {
+            self.refused.log_once(host, self.policy);
+        }
+        resolved
+    }
+
+    async fn resolve_by_policy(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, ResolveError> {
         if let Ok(ip) = host.parse::<IpAddr>() {
             let address = SocketAddr::new(ip, port);
             return if self.policy.allows(ip) {
@@ -122,18 +161,6 @@ fn refers_to(peer: &PeerAddress, host: &str, port: u16) -> bool {
         && ip.is_some_and(|ip: IpAddr| {
             ip == listen_address || (listen_address.is_unspecified() && ip.is_loopback())
         })
-}
-
-/// Returns the address under which a peer is reached: a peer that is bound to every address is
-/// reached over loopback.
-#[must_use]
-pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
-    let ip = match listen_address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen_address.port())
 }
 
 #[cfg(test)]
@@ -226,14 +253,5 @@ mod tests {
         }
         let target = resolver.find_peer(PeerKind::Target, "box.local", 1883).unwrap();
         assert_eq!(target.name, "bulb", "actions do not see brokers");
-    }
-
-    #[test]
-    fn a_peer_bound_to_every_address_is_reached_over_loopback() {
-        let reached =
-            |listen_address: &str| reachable_address(listen_address.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
-        assert_eq!(reached("[::]:80"), "[::1]:80");
-        assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");
     }
 }

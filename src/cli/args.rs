@@ -9,6 +9,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::error::EXIT_CODES;
 use crate::clock::Speed;
 use crate::outbound::Policy;
+use crate::scenario::raw::{Listen, SpeedText};
+
+/// The environment of `wwsim run`, as `--help` lists it.
+const RUN_ENVIRONMENT: &str = "\
+Environment:
+  WWSIM_LOG  The filter of the log on standard error [default: warn]: a level (error,
+             warn, info, debug, trace or off), or levels for parts of the program, as
+             WWSIM_LOG=warn,wwsim=debug
+  NO_COLOR   Any value: no colours";
 
 /// The digital twin of the whatwatt Go energy gateway.
 #[derive(Debug, Parser)]
@@ -29,7 +38,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Start a house from a scenario file, or a built-in house by its name
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = format!("{RUN_ENVIRONMENT}\n\n{EXIT_CODES}"))]
     Run(RunArguments),
     /// Check scenario files and report every mistake at once
     #[command(after_help = EXIT_CODES)]
@@ -49,25 +58,32 @@ pub(super) enum Command {
     Openapi,
 }
 
+impl Command {
+    /// The command that an empty command line means.
+    pub(super) fn default_run() -> Self {
+        Self::Run(RunArguments::default())
+    }
+}
+
 /// The arguments of `wwsim run`.
 #[derive(Debug, Default, Args)]
 pub(super) struct RunArguments {
-    /// A scenario file, or the name of a built-in house [default: default]
+    /// A scenario file, the name of a built-in house, or `-` for standard input [default: default]
     pub scenario: Option<String>,
-    /// The address of the device's API; further devices take the ports after it
-    #[arg(long, value_name = "ADDRESS")]
+    /// The address of the device's API; further devices take the free ports after it
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address, allow_hyphen_values = true)]
     pub http: Option<SocketAddr>,
-    /// The address of the device's own Modbus server; further devices take the ports after it
-    #[arg(long, value_name = "ADDRESS")]
+    /// The address of the device's own Modbus server; further devices take the free ports after it
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address, allow_hyphen_values = true)]
     pub modbus: Option<SocketAddr>,
     /// The address of the control plane
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address, allow_hyphen_values = true)]
     pub control: Option<SocketAddr>,
     /// The seed of all randomness, in place of that of the scenario
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_seed, allow_hyphen_values = true)]
     pub seed: Option<u64>,
     /// The virtual seconds in a real second, or `manual`: time passes only by the control plane
-    #[arg(long, value_name = "NUMBER|manual", value_parser = parse_speed)]
+    #[arg(long, value_name = "NUMBER|manual", value_parser = parse_speed, allow_hyphen_values = true)]
     pub speed: Option<Speed>,
     /// Let every listener of the house take a free port
     #[arg(long)]
@@ -78,9 +94,23 @@ pub(super) struct RunArguments {
     /// Persist the state in this directory, and continue from it at the next start
     #[arg(long, value_name = "DIRECTORY")]
     pub state_dir: Option<PathBuf>,
-    /// Write the addresses to this JSON file once the house listens
+    /// Write the addresses to this JSON file once the house listens: a new or empty file, or that of an earlier house
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// The permissions of the ready file in octal, as 0644; 0600 unless given, because it may have the token
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, requires = "ready_file")]
+    pub ready_file_mode: Option<u32>,
+    /// Let the control plane require the token in the first line of this file; other users do not see
+    /// `WWSIM_TOKEN` in the environment either
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// End in order when standard input ends, such as a pipe from the program that started this one
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+    /// End in order when the parent process is gone
+    #[cfg(unix)]
+    #[arg(long)]
+    pub exit_with_parent: bool,
 }
 
 /// The arguments of `wwsim capture`.
@@ -92,7 +122,7 @@ pub(super) struct CaptureArguments {
     /// The password of the device, if it has one; other users do not see `WWSIM_PASSWORD` in the environment
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
-    /// Write to a new file in place of standard output
+    /// Write to a new file in place of standard output, which is `-`
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -100,7 +130,7 @@ pub(super) struct CaptureArguments {
 /// The arguments of `wwsim check`.
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
-    /// The files
+    /// The files; `-` is standard input, and other names are those of built-in houses
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The form of the report
@@ -111,19 +141,19 @@ pub(super) struct CheckArguments {
 /// The arguments of `wwsim trace`.
 #[derive(Debug, Args)]
 pub(super) struct TraceArguments {
-    /// A scenario file, or the name of a built-in house
+    /// A scenario file, the name of a built-in house, or `-` for standard input
     pub scenario: String,
     /// The id of the device [default: the first]
     #[arg(long, value_name = "ID")]
     pub device: Option<String>,
     /// The time of the first row: a moment with its offset, or a time after the house's start, as 6h
-    #[arg(long, value_name = "TIME", default_value = "0")]
+    #[arg(long, value_name = "TIME", default_value = "0", allow_hyphen_values = true)]
     pub from: String,
     /// The duration of the trace
-    #[arg(long = "for", value_name = "TIME", default_value = "1d", value_parser = crate::scenario::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", default_value = "1d", value_parser = crate::scenario::parse_duration, allow_hyphen_values = true)]
     pub duration: Duration,
     /// The time between two rows
-    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::scenario::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = crate::scenario::parse_duration, allow_hyphen_values = true)]
     pub every: Duration,
     /// The form of the rows
     #[arg(long, value_enum, default_value_t = TraceFormat::Csv)]
@@ -171,13 +201,31 @@ impl From<PolicyArgument> for Policy {
     }
 }
 
-/// Parses a speed; clap adds the argument to the message.
-fn parse_speed(text: &str) -> Result<Speed, Box<dyn std::error::Error + Send + Sync>> {
-    if text == "manual" {
-        return Ok(Speed::Manual);
-    }
-    let times: f64 = text.parse().map_err(|_| "expected a number or `manual`")?;
-    Ok(Speed::times(times)?)
+/// Parses the permissions of a file.
+fn parse_mode(text: &str) -> Result<u32, &'static str> {
+    let octal = text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or("expected an octal mode from 0 to 0777, as 0644")
+}
+
+/// An error of a value; clap adds the argument to the message.
+type ArgumentError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Parses the address of a listener, as a scenario writes it.
+fn parse_address(text: &str) -> Result<SocketAddr, ArgumentError> {
+    let Listen(address) = text.parse()?;
+    Ok(address)
+}
+
+/// Parses a seed.
+fn parse_seed(text: &str) -> Result<u64, ArgumentError> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX).into())
+}
+
+/// Parses a speed, as a scenario writes it.
+fn parse_speed(text: &str) -> Result<Speed, ArgumentError> {
+    let SpeedText(speed) = text.parse()?;
+    Ok(speed)
 }
 
 #[cfg(test)]

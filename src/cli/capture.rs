@@ -6,8 +6,7 @@ mod meter;
 mod mqtt;
 mod wifi;
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -17,11 +16,16 @@ use self::client::{DeviceClient, SCAN_PATH};
 use self::draft::{CapturedDevice, ScenarioDraft};
 use super::args::CaptureArguments;
 use super::error::{CliError, ExitStatus};
-use super::print;
+use super::files::{OutputPlace, refusal, write_opened};
+use super::load::STDIN;
+use super::output::{print, report};
 use crate::scenario;
 
 /// Runs the command.
 pub(super) fn capture(arguments: &CaptureArguments) -> Result<ExitStatus, CliError> {
+    // Before the device is read, which may take long.
+    let file = arguments.output.as_deref().filter(|path| *path != Path::new(STDIN));
+    let output = file.map(NewFile::prepare).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -32,29 +36,51 @@ pub(super) fn capture(arguments: &CaptureArguments) -> Result<ExitStatus, CliErr
     let status = match scenario::load(&text, "captured", None) {
         Ok(_) => ExitStatus::Success,
         Err(diagnostics) => {
-            eprint!("{}", diagnostics.human(false));
-            CliError::from(diagnostics).status()
+            let error = CliError::from(diagnostics);
+            error.report();
+            error.status()
         }
     };
-    match &arguments.output {
-        None => {
-            print(&text)?;
-        }
-        Some(path) => write_new(path, &text)
-            .map_err(|source| CliError::WriteFile { path: path.clone(), source })?,
+    match output {
+        None => print(&text)?,
+        Some(file) => file.write(&text)?,
     }
     Ok(status)
 }
 
-/// Writes a file that must not exist yet, and removes it again if it cannot be written completely:
-/// half a scenario would keep the next attempt from creating it.
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::File::create_new(path)?;
-    let written = file.write_all(text.as_bytes());
-    if written.is_err() {
-        let _ = fs::remove_file(path);
+/// A file that does not exist yet, or a pipe or a device.
+struct NewFile<'a> {
+    path: &'a Path,
+    place: OutputPlace,
+}
+
+impl<'a> NewFile<'a> {
+    /// Checks that there is no file at this path yet.
+    fn prepare(path: &'a Path) -> Result<Self, CliError> {
+        let failed = |source| CliError::WriteFile { path: path.to_owned(), source };
+        let place = OutputPlace::of(path).map_err(failed)?;
+        if let OutputPlace::File { folder, name } = &place
+            && folder.kind(name).map_err(failed)?.is_some()
+        {
+            return Err(failed(refusal("it exists already; remove it, or give another file")));
+        }
+        Ok(Self { path, place })
     }
-    written
+
+    /// Writes the file, and removes it again if it cannot be written completely: half a scenario would
+    /// keep the next attempt from creating it.
+    fn write(&self, text: &str) -> Result<(), CliError> {
+        let written = match &self.place {
+            OutputPlace::Opened(path) => write_opened(path, text.as_bytes()),
+            OutputPlace::File { folder, name } => folder.create_file(name).and_then(|mut file| {
+                file.write_all(text.as_bytes()).inspect_err(|_| {
+                    // If it cannot be removed either, it stays.
+                    let _ = folder.remove(name);
+                })
+            }),
+        };
+        written.map_err(|source| CliError::WriteFile { path: self.path.to_owned(), source })
+    }
 }
 
 /// Reads the device and returns its scenario as text.
@@ -111,7 +137,7 @@ impl Omissions {
     ) -> Result<Option<T>, CaptureError> {
         match read {
             Err(error) if error.is_partial(SCAN_PATH) => {
-                eprintln!("wwsim: left out: {error}");
+                report(&format!("wwsim: left out: {error}\n"));
                 self.notes.push(format!("Left out: {error}"));
                 Ok(None)
             }

@@ -1,14 +1,16 @@
 //! The errors that end a command, and the exit codes. This is the only place that turns a failure
 //! into an exit code.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::capture::CaptureError;
+use super::log::FilterError;
+use super::output::{is_styled, report};
 use super::trace::TraceError;
-use crate::house::StartError;
-use crate::scenario::{Diagnostics, PortRangeError};
+use crate::house::{StartError, TokenError};
+use crate::scenario::{Diagnostics, OverrideError};
 
 /// The exit codes, as `--help` and `docs/command-line.md` list them.
 pub(super) const EXIT_CODES: &str = "\
@@ -54,24 +56,37 @@ pub(super) enum CliError {
     #[error(transparent)]
     Capture(#[from] CaptureError),
     /// The scenario is neither a file nor a built-in house.
-    #[error("no scenario `{name}`: neither a file nor one of the built-in houses {builtins}")]
+    #[error(
+        "no scenario `{name}`: neither a file nor one of the built-in houses {builtins}{}",
+        did_you_mean(suggestion.as_ref())
+    )]
     UnknownScenario {
         /// The name on the command line.
         name: String,
+        /// The file or house that was probably meant.
+        suggestion: Option<String>,
         /// The names of the built-in houses.
         builtins: String,
     },
     /// The scenario file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}: {source}{}", did_you_mean(suggestion.as_ref()), path = path.display())]
     ReadScenario {
         /// The path of the file.
         path: PathBuf,
+        /// The file or house that was probably meant.
+        suggestion: Option<String>,
         /// The error of the system.
         source: io::Error,
     },
-    /// The devices do not fit into the ports from the given one on.
+    /// Two arguments ask for standard input.
+    #[error("{0} both read standard input, which can be read once; write the scenario to a file")]
+    StdinTwice(&'static str),
+    /// `WWSIM_LOG` is malformed.
     #[error(transparent)]
-    PortRange(#[from] PortRangeError),
+    LogFilter(#[from] FilterError),
+    /// The addresses on the command line cannot be used.
+    #[error(transparent)]
+    Override(#[from] OverrideError),
     /// The arguments of `trace` do not fit the scenario.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -83,6 +98,17 @@ pub(super) enum CliError {
         /// The error of the system.
         source: io::Error,
     },
+    /// The file of the token cannot be used.
+    #[error("cannot use the token file {path}: {source}", path = path.display())]
+    ReadTokenFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// The error of the system, or the mistake in the token.
+        source: io::Error,
+    },
+    /// The token in the environment cannot be used.
+    #[error("cannot use WWSIM_TOKEN: {0}; unset it to start without a token")]
+    TokenVariable(TokenError),
     /// A file cannot be written.
     #[error("cannot write {path}: {source}", path = path.display())]
     WriteFile {
@@ -105,21 +131,32 @@ impl CliError {
             }
             Self::UnknownScenario { .. }
             | Self::ReadScenario { .. }
-            | Self::PortRange(_)
+            | Self::StdinTwice(_)
+            | Self::LogFilter(_)
+            | Self::Override(_)
             | Self::Trace(_)
             | Self::WriteReadyFile { .. }
+            | Self::ReadTokenFile { .. }
+            | Self::TokenVariable(_)
             | Self::WriteFile { .. }
             | Self::Stdout(_) => ExitStatus::Usage,
         }
     }
 
-    /// Prints the error to standard error.
-    pub(super) fn report(&self) {
+    /// Returns the lines that report the error, in colour if `styled`.
+    pub(super) fn text(&self, styled: bool) -> String {
         match self {
-            Self::InvalidScenario(diagnostics) => {
-                eprint!("{}", diagnostics.human(io::stderr().is_terminal()));
-            }
-            error => eprintln!("wwsim: {error}"),
+            Self::InvalidScenario(diagnostics) => diagnostics.human(styled),
+            error => format!("wwsim: {error}\n"),
         }
     }
+
+    /// Prints the error to standard error.
+    pub(super) fn report(&self) {
+        report(&self.text(is_styled(&io::stderr())));
+    }
+}
+
+fn did_you_mean(suggestion: Option<&String>) -> String {
+    suggestion.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
 }

@@ -3,28 +3,37 @@
 mod args;
 mod capture;
 mod check;
+mod end;
 mod error;
 mod load;
+mod files;
+mod log;
+mod openings;
+mod output;
 mod ready;
 mod run;
+mod token;
 mod trace;
+mod usage;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use self::args::{Arguments, Command};
 use self::error::{CliError, ExitStatus};
+use self::output::print;
 use crate::scenario;
 use crate::surface::http::openapi;
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let command = arguments.command.unwrap_or(Command::Run(args::RunArguments::default()));
-    let status = execute(command).unwrap_or_else(|error| {
+    let status = match Arguments::try_parse() {
+        Ok(arguments) => execute(arguments.command.unwrap_or_else(Command::default_run)),
+        Err(error) => usage::report(error),
+    };
+    let status = status.unwrap_or_else(|error| {
         error.report();
         error.status()
     });
@@ -37,10 +46,15 @@ fn execute(command: Command) -> Result<ExitStatus, CliError> {
         Command::Check(arguments) => check::check(&arguments),
         Command::Trace(arguments) => trace::trace(&arguments),
         Command::Capture(arguments) => capture::capture(&arguments),
-        Command::Schema => print(&scenario::json_schema()),
-        Command::List => print(&builtin_list()),
-        Command::Openapi => print(&openapi::text()),
+        Command::Schema => success(&scenario::json_schema()),
+        Command::List => success(&builtin_list()),
+        Command::Openapi => success(&openapi::text()),
     }
+}
+
+fn success(result: &str) -> Result<ExitStatus, CliError> {
+    print(result)?;
+    Ok(ExitStatus::Success)
 }
 
 fn builtin_list() -> String {
@@ -48,12 +62,4 @@ fn builtin_list() -> String {
     let width = houses.iter().map(|house| house.name.len()).max().unwrap_or(0);
     let lines = houses.iter().map(|house| format!("{:width$}  {}\n", house.name, house.purpose));
     lines.collect::<Vec<_>>().concat()
-}
-
-/// Prints to standard output. A reader that has closed the pipe is not an error.
-fn print(text: &str) -> Result<ExitStatus, CliError> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
-        _ => Ok(ExitStatus::Success),
-    }
 }

@@ -1,22 +1,26 @@
-//! `wwsim run`: starts a house, prints its addresses, and stops it on Ctrl-C.
+//! `wwsim run`: starts a house, prints its addresses, and stops it when it is asked to end.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::signal;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-
 use super::args::RunArguments;
+use super::end::EndWatch;
 use super::error::{CliError, ExitStatus};
-use super::load::load;
-use super::{print, ready};
+use super::files::refusal;
+use super::load::{STDIN, load_with};
+use super::log::Log;
+use super::openings::openings;
+use super::output::{Output, is_styled};
+use super::ready::ReadyFile;
+use super::token::{self, GivenToken, TokenSource};
 use crate::device::Device;
 use crate::device::actions::Action;
-use crate::house::{Addresses, House};
-use crate::scenario::{PortRangeError, Scenario};
+use crate::house::{Addresses, House, StartError};
+use crate::limits;
+use crate::runtime::descriptors;
+use crate::scenario::{self, ListenerOverrides, Scenario};
 
 /// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
 /// that take longer.
@@ -25,51 +29,169 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 /// slow disk.
 const PERSIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs the command.
+/// Runs the command. It waits for the reader of neither stream, and neither decides the exit status.
 pub(super) fn run(arguments: &RunArguments) -> Result<ExitStatus, CliError> {
-    start_log();
-    if let Some(path) = &arguments.ready_file {
-        ready::remove(path);
+    descriptors::raise_limit();
+    let streams = Streams::start().map_err(CliError::Runtime)?;
+    let ended = start(arguments, &streams);
+    Ok(ended.map_or_else(
+        |error| {
+            streams.stderr.say(error.text(streams.styled));
+            error.status()
+        },
+        |()| ExitStatus::Success,
+    ))
+}
+
+/// The streams of a running house. Dropping them gives their readers a moment for the last lines.
+struct Streams {
+    stdout: Output,
+    stderr: Output,
+    /// True if standard error may be coloured.
+    styled: bool,
+}
+
+impl Streams {
+    fn start() -> io::Result<Self> {
+        Ok(Self {
+            stdout: Output::start("standard output", io::stdout())?,
+            stderr: Output::start("standard error", io::stderr())?,
+            styled: is_styled(&io::stderr()),
+        })
     }
-    let mut scenario = load(arguments.scenario.as_deref().unwrap_or("default"))?;
-    apply(arguments, &mut scenario)?;
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.stdout.finish();
+        self.stderr.finish();
+    }
+}
+
+/// Starts a house, and returns once it has ended.
+fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
+    let log = Log::start(&streams.stderr, streams.styled)?;
+    let name = arguments.scenario.as_deref().unwrap_or("default");
+    if arguments.exit_with_stdin && name == STDIN {
+        return Err(CliError::StdinTwice("`-` and --exit-with-stdin"));
+    }
+    let listeners = ListenerOverrides {
+        any_port: arguments.any_port,
+        http: arguments.http,
+        modbus: arguments.modbus,
+        control: arguments.control,
+    };
+    let ready_file = prepared_ready_file(arguments, name)?;
+    let token = token::given(arguments.token_file.as_deref())?;
+    let mut scenario = load_with(name, &listeners)?;
+    apply(arguments, &mut scenario);
+    log_warnings(arguments, &scenario);
+    let needed = descriptors::needed(&scenario);
+    if descriptors::are_too_few() {
+        return Err(StartError::descriptors(needed).into());
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
-    let result = runtime.block_on(serve(scenario, arguments.ready_file.as_deref()));
+    let plan = Plan { scenario, token, ready_file };
+    let result = runtime.block_on(serve(plan, arguments, streams, &log));
     // A name lookup in progress cannot be interrupted, and need not be waited for.
     runtime.shutdown_background();
+    log.finish();
     result
 }
 
-/// Runs a house until Ctrl-C or a termination signal.
-async fn serve(scenario: Scenario, ready_file: Option<&Path>) -> Result<ExitStatus, CliError> {
-    let mut termination = TerminationSignal::new();
-    let house = House::start(scenario).await?;
-    if let Some(path) = ready_file {
-        ready::write(path, house.addresses())
-            .map_err(|source| CliError::WriteReadyFile { path: path.to_owned(), source })?;
+/// Prepares the ready file of a house with this scenario, if there is to be one.
+fn prepared_ready_file(
+    arguments: &RunArguments,
+    scenario: &str,
+) -> Result<Option<ReadyFile>, CliError> {
+    let Some(path) = &arguments.ready_file else { return Ok(None) };
+    let failed = |source| CliError::WriteReadyFile { path: path.clone(), source };
+    let ready_file = ReadyFile::prepare(path, arguments.state_dir.as_deref()).map_err(failed)?;
+    if scenario::builtin(scenario).is_none() && ready_file.is_at(Path::new(scenario)) {
+        return Err(failed(refusal("it is the scenario; give another file")));
     }
-    // A house whose output cannot be printed runs all the same.
-    let status = print(&welcome(&house)).unwrap_or_else(|error| {
-        error.report();
-        error.status()
-    });
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        () = termination.recv() => {}
-    }
+    Ok(Some(ready_file))
+}
+
+/// A house that is to be started.
+struct Plan {
+    scenario: Scenario,
+    token: Option<GivenToken>,
+    ready_file: Option<ReadyFile>,
+}
+
+/// Runs a house until it is asked to end.
+async fn serve(
+    Plan { scenario, token, ready_file }: Plan,
+    arguments: &RunArguments,
+    streams: &Streams,
+    log: &Log,
+) -> Result<(), CliError> {
+    let mut end = EndWatch::start(arguments).map_err(CliError::Runtime)?;
+    let (token, source) = token.map(|given| (given.token, given.source)).unzip();
+    let house = tokio::select! {
+        biased;
+        started = House::start_with_token(scenario, token) => started?,
+        reason = end.requested() => {
+            tracing::warn!("the house ended before it had started: {reason}");
+            return Ok(());
+        }
+    };
+    let mode = arguments.ready_file_mode;
+    let ready_file_failure = write_ready_file(ready_file, mode, house.addresses()).await?;
+    streams.stdout.say(welcome(&house, source.as_ref()));
+    let outcome = tokio::select! {
+        reason = end.requested() => {
+            tracing::info!("the house ends: {reason}");
+            Ok(())
+        }
+        () = log.report_left_out() => return Ok(()),
+        error = ready_file_failure => Err(error),
+    };
     // Real time, because the process must end independently of the house's clock.
     let stop = house.stop_within(SHUTDOWN_GRACE);
     let stop = tokio::time::timeout(SHUTDOWN_GRACE + PERSIST_TIMEOUT, stop);
     tokio::select! {
         _ = stop => {}
         // A second Ctrl-C ends the process at once.
-        _ = signal::ctrl_c() => {}
+        () = end.interrupted() => {}
     }
-    Ok(status)
+    outcome
 }
 
-/// Applies the arguments to the scenario, whose values they override.
-fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRangeError> {
+/// Writes the ready file. A pipe that has no reader yet is written while the house runs: the returned
+/// future ends if that fails.
+async fn write_ready_file(
+    ready_file: Option<ReadyFile>,
+    mode: Option<u32>,
+    addresses: &Addresses,
+) -> Result<impl Future<Output = CliError>, CliError> {
+    let mut unfinished = None;
+    if let Some(file) = ready_file {
+        let path = file.path().to_owned();
+        let failed = |source| CliError::WriteReadyFile { path, source };
+        let (may_wait, addresses) = (file.may_wait(), addresses.clone());
+        let writing = tokio::task::spawn_blocking(move || file.write(mode, &addresses));
+        if may_wait {
+            unfinished = Some((writing, failed));
+        } else {
+            let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            written.map_err(failed)?;
+        }
+    }
+    Ok(async move {
+        if let Some((writing, failed)) = unfinished
+            && let Ok(Err(error)) = writing.await
+        {
+            return failed(error);
+        }
+        std::future::pending().await
+    })
+}
+
+/// Applies the arguments to the scenario, whose values they override. Those of the listeners are part
+/// of loading, because they decide what is in the way of what.
+fn apply(arguments: &RunArguments, scenario: &mut Scenario) {
     if let Some(seed) = arguments.seed {
         scenario.seed = seed;
     }
@@ -82,40 +204,52 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) -> Result<(), PortRa
     if let Some(dir) = &arguments.state_dir {
         scenario.state_dir = Some(dir.clone());
     }
-    if arguments.any_port {
-        scenario.any_port();
-    }
-    if let Some(address) = arguments.http {
-        scenario.listen_http(address)?;
-    }
-    if let Some(address) = arguments.modbus {
-        scenario.listen_modbus(address)?;
-    }
-    if let Some(address) = arguments.control {
-        scenario.control = address;
-    }
-    Ok(())
 }
 
-/// Returns the text that the start prints: the addresses, and commands to try.
-fn welcome(house: &House) -> String {
+/// Logs what `wwsim check` warns of, unless the house is a built-in one.
+fn log_warnings(arguments: &RunArguments, scenario: &Scenario) {
+    let Some(file) = arguments.scenario.as_deref() else { return };
+    if scenario::builtin(file).is_none() {
+        for line in scenario.warnings(file).to_string().lines() {
+            tracing::warn!("{line}");
+        }
+    }
+}
+
+/// Returns the text that the start prints: the addresses, what is open to more than this machine, and
+/// commands to try. `source` is that of a token that the user gave, which is not printed.
+fn welcome(house: &House, source: Option<&TokenSource>) -> String {
     let addresses = house.addresses();
     let mut text = format!("{}\n\n", house.name());
-    for device in &addresses.devices {
-        text.push_str(&address_line("device", &device.id, &device.http));
-    }
-    for (name, address) in &addresses.slaves {
-        text.push_str(&address_line("slave", name, &address.to_string()));
-    }
-    for (name, url) in &addresses.http_targets {
-        text.push_str(&address_line("target", name, url));
-    }
+    let devices = addresses.devices.iter();
+    text.push_str(&address_lines("device", devices.map(|device| (&device.id, &device.http))));
+    text.push_str(&address_lines("slave", addresses.slaves.iter()));
+    text.push_str(&address_lines("target", addresses.http_targets.iter()));
     text.push_str(&address_line("control", "", &addresses.control));
     if let Some(token) = &addresses.token {
-        text.push_str(&address_line("token", "", token));
+        let token = source.map_or_else(|| token.clone(), TokenSource::note);
+        text.push_str(&address_line("token", "", &token));
     }
-    text.push_str(&commands_to_try(house, addresses));
+    for (what, opened) in openings(house.scenario()) {
+        text.push_str(&address_line("open", &what, &opened));
+    }
+    text.push_str(&commands_to_try(house, addresses, source));
     text
+}
+
+/// Returns a line for each address, and one for those that are too many.
+fn address_lines<'a, A: Display + 'a>(
+    kind: &str,
+    mut addresses: impl ExactSizeIterator<Item = (&'a String, &'a A)>,
+) -> String {
+    let first = addresses.by_ref().take(limits::WELCOME_ADDRESSES);
+    let mut lines: String =
+        first.map(|(name, address)| address_line(kind, name, &address.to_string())).collect();
+    if addresses.len() > 0 {
+        let more = format!("and {} more", addresses.len());
+        lines.push_str(&address_line(kind, &more, "in /control/v1/state and in the ready file"));
+    }
+    lines
 }
 
 fn address_line(kind: &str, name: &str, address: &str) -> String {
@@ -124,16 +258,18 @@ fn address_line(kind: &str, name: &str, address: &str) -> String {
 
 /// Returns three commands to try. The first two are a call of the first device's first action and its
 /// statuses, if the device has an action that can be called.
-fn commands_to_try(house: &House, addresses: &Addresses) -> String {
+fn commands_to_try(house: &House, addresses: &Addresses, source: Option<&TokenSource>) -> String {
     let (Some(address), Some(device)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
     let url = &address.http;
     let device_commands = call_to_try(device, url)
         .unwrap_or_else(|| format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"));
-    let token = addresses.token.as_ref();
-    let authorization =
-        token.map(|token| format!("-H 'Authorization: Bearer {token}' ")).unwrap_or_default();
+    let header = |token: &String| {
+        source.map_or_else(|| format!("'Authorization: Bearer {token}'"), TokenSource::header_word)
+    };
+    let header = addresses.token.as_ref().map(header);
+    let authorization = header.map(|header| format!("-H {header} ")).unwrap_or_default();
     format!(
         "\nTry:\n  {device_commands}\n  curl -s {authorization}{control}/control/v1/faults\n\n\
          Ctrl-C ends it.\n",
@@ -154,46 +290,4 @@ fn call_to_try(device: &Device, url: &str) -> Option<String> {
         action = action.id,
         ids = ids.join(","),
     ))
-}
-
-/// Starts the log to standard error; the level is `warn` unless `WWSIM_LOG` sets another filter.
-fn start_log() {
-    let filter: Targets = std::env::var("WWSIM_LOG")
-        .ok()
-        .and_then(|directives| directives.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    // Fails only if the process has a subscriber already, which is used then.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
-}
-
-/// The termination signal, which service managers and `kill` send. On other systems than Unix it never
-/// arrives.
-struct TerminationSignal {
-    #[cfg(unix)]
-    signal: Option<signal::unix::Signal>,
-}
-
-impl TerminationSignal {
-    #[cfg(unix)]
-    fn new() -> Self {
-        Self { signal: signal::unix::signal(signal::unix::SignalKind::terminate()).ok() }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> Self {
-        Self {}
-    }
-
-    /// Waits for the signal.
-    async fn recv(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal {
-            signal.recv().await;
-            return;
-        }
-        std::future::pending::<()>().await;
-    }
 }

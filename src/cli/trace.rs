@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::args::{TraceArguments, TraceFormat};
 use super::error::{CliError, ExitStatus};
 use super::load::load;
+use super::output::{Patient, ended};
 use crate::clock::{self, VirtualTime};
 use crate::decimal::Decimal;
 use crate::meter::{Meter, Quantity};
@@ -40,11 +41,9 @@ pub(super) enum TraceError {
 pub(super) fn trace(arguments: &TraceArguments) -> Result<ExitStatus, CliError> {
     let scenario = load(&arguments.scenario)?;
     let trace = Trace::new(&scenario, arguments)?;
-    match trace.write(BufWriter::new(io::stdout().lock()), arguments.format) {
-        // A reader that has closed the pipe is not an error.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Stdout(error)),
-        _ => Ok(ExitStatus::Success),
-    }
+    let out = BufWriter::new(Patient(io::stdout().lock()));
+    ended(trace.write(out, arguments.format))?;
+    Ok(ExitStatus::Success)
 }
 
 struct Trace {

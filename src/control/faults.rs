@@ -13,9 +13,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::listing::{elements, text};
 use super::request::{ControlRequest, ControlResult, bad_request};
 use crate::fault::{EngineError, RuleStatus};
-use crate::net::http::HttpReply;
+use crate::net::http::{HttpReply, PageSource, Parts};
 use crate::problem::Problem;
 use crate::runtime::HouseCore;
 use crate::scenario;
@@ -33,10 +34,10 @@ struct RulePatch {
     release: Option<bool>,
 }
 
-/// Returns all rules, in the order in which they are evaluated.
-pub(super) fn list(house: &HouseCore) -> HttpReply {
-    let rules: Vec<Value> = house.engine().list().iter().map(to_json).collect();
-    HttpReply::json(StatusCode::OK, &json!({ "faults": rules }))
+/// Returns the source of a list of all rules, in the order in which they are evaluated.
+pub(super) fn list(house: &HouseCore) -> impl PageSource + use<> {
+    let rules = house.engine().list().into_iter().map(|status| to_json(&status));
+    Parts(text("{\"faults\":[").chain(elements(rules)).chain(text("]}")))
 }
 
 /// Returns one rule.
@@ -104,7 +105,7 @@ pub(super) async fn remove(house: &HouseCore, id: &str) -> ControlResult {
 /// Returns the first of `fault-1`, `fault-2` and so on that no rule has.
 fn free_rule_id(house: &HouseCore) -> String {
     let ids: HashSet<Arc<str>> =
-        house.engine().list().into_iter().map(|status| status.rule.id).collect();
+        house.engine().list().iter().map(|status| Arc::clone(&status.rule.id)).collect();
     let mut names = (1..).map(|n| format!("fault-{n}"));
     // There are fewer rules than numbers.
     names.find(|name| !ids.contains(name.as_str())).unwrap_or_default()

@@ -8,6 +8,7 @@
 mod clock;
 mod faults;
 mod journal;
+mod listing;
 mod registers;
 mod request;
 mod resource;
@@ -15,5 +16,8 @@ mod security;
 mod server;
 mod summary;
 mod targets;
+mod token;
 
 pub(crate) use self::server::{ControlServer, ControlStartError};
+pub(crate) use self::token::Token;
+pub use self::token::TokenError;

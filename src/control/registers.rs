@@ -1,8 +1,8 @@
 //! `slaves/{name}/units/{unit}/{coils|discrete|holding|input}/{address}`: the registers of a slave.
 
 use hyper::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::request::{ControlRequest, ControlResult, bad_request, not_found};
 use crate::journal::Event;
@@ -73,6 +73,16 @@ pub(super) fn put(
     start.read(slave, count)
 }
 
+/// The body of a reply. There may be 65535 values, so no tree is made of them.
+#[derive(Debug, Serialize)]
+struct RegisterValues<'a> {
+    slave: &'a str,
+    unit: u8,
+    table: &'static str,
+    address: u16,
+    values: Vec<u16>,
+}
+
 impl RegisterAddress {
     /// Returns the slave of the address, or a 404 if the slave or its unit does not exist.
     fn slave<'a>(&self, house: &'a HouseCore) -> Result<&'a Slave, HttpReply> {
@@ -90,16 +100,14 @@ impl RegisterAddress {
 
     fn read(&self, slave: &Slave, count: u16) -> ControlResult {
         let values = self.peek(slave, count)?;
-        Ok(HttpReply::json(
-            StatusCode::OK,
-            &json!({
-                "slave": self.slave,
-                "unit": self.unit,
-                "table": self.table.name(),
-                "address": self.address,
-                "values": values,
-            }),
-        ))
+        let body = RegisterValues {
+            slave: &self.slave,
+            unit: self.unit,
+            table: self.table.name(),
+            address: self.address,
+            values,
+        };
+        Ok(HttpReply::json(StatusCode::OK, &body))
     }
 
     /// Returns the values of `count` registers, bits as 0 and 1, or a 404 if one does not exist.

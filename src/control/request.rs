@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::net::http::HttpReply;
 use crate::net::http::query::Query;
+use crate::notation::without_bom;
 
 /// The reply of a handler. The error is the reply that refuses the request.
 pub(super) type ControlResult = Result<HttpReply, HttpReply>;
@@ -19,7 +20,7 @@ pub(super) struct ControlRequest<'a> {
 impl ControlRequest<'_> {
     /// Parses the body. `expected` is an example of it, for the error message.
     pub(super) fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, HttpReply> {
-        serde_json::from_slice(&self.body)
+        serde_json::from_slice(without_bom(&self.body))
             .map_err(|error| bad_request(&format!("the body: {error}; expected {expected}")))
     }
 

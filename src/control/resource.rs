@@ -57,6 +57,17 @@ impl Resource {
         }
     }
 
+    /// Returns true if a reset of the house changes this resource. The reset itself waits for others on its
+    /// own.
+    pub(super) fn concerns_house(&self) -> bool {
+        !matches!(self, Self::Health | Self::Description | Self::Scenario | Self::Reset)
+    }
+
+    /// Returns true if a request for this resource may be in progress for as long as its client likes.
+    pub(super) fn may_take_long(&self) -> bool {
+        matches!(self, Self::JournalWait | Self::Clock)
+    }
+
     /// Returns the methods of this resource.
     pub(super) fn methods(&self) -> &'static [Method] {
         match self {

@@ -1,73 +1,23 @@
 //! Access to the control plane.
 //!
-//! The control plane has no password on loopback, so a page in the user's browser must not reach it.
-//! A `Host` that is not a local name belongs to a page whose name was made to resolve to this machine
-//! (DNS rebinding); an `Origin` that is not local belongs to a page from another site. Beyond loopback
-//! a token is required as well.
+//! On loopback the control plane has no token unless one is given, so a page in the user's browser must not
+//! reach it: a `Host` that is not a local name belongs to a page whose name was made to resolve to this
+//! machine (DNS rebinding), and an `Origin` that is not local belongs to a page from another site. If there
+//! is a token, who has it has been let in by the user, under whatever name this machine has for him, so the
+//! `Host` is not looked at.
 
-use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{StatusCode, Uri};
-use subtle::ConstantTimeEq;
-use tokio_rustls::rustls::crypto::ring;
 
+use super::token::Token;
 use crate::net::http::HttpReply;
 
-/// The token that `Authorization: Bearer` must carry if the control plane is bound beyond loopback.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token(String);
-
-impl Token {
-    /// Generates a token of 128 random bits.
-    ///
-    /// # Errors
-    /// Returns an error if the system gives no random bytes.
-    pub(crate) fn random() -> std::io::Result<Self> {
-        let mut bytes = [0; 16];
-        let random = ring::default_provider().secure_random;
-        random.fill(&mut bytes).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
-        let mut text = String::with_capacity(2 * bytes.len());
-        for byte in bytes {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Self(text))
-    }
-
-    /// Returns the token as the ready file contains it.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns true if the header carries this token. The comparison takes constant time.
-    fn matches(&self, header: &HeaderValue) -> bool {
-        let Some((scheme, value)) = header.as_bytes().split_at_checked(7) else { return false };
-        scheme.eq_ignore_ascii_case(b"bearer ") && value.ct_eq(self.0.as_bytes()).into()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-/// Checks host, origin and token of a request. `local_ip` is the local address of its connection.
-pub(super) fn check(
-    head: &Parts,
-    local_ip: IpAddr,
-    token: Option<&Token>,
-) -> Result<(), HttpReply> {
-    check_host(head, local_ip)?;
-    check_origin(head, local_ip)?;
-    check_token(head, token)
-}
-
-fn check_host(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
+/// Checks the host of a request. `local_ip` is the local address of its connection.
+pub(super) fn check_host(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
     let mut hosts = head.headers.get_all(HOST).iter().peekable();
     // A request target in absolute form (RFC 9112, §3.2.2) names the host as well.
     let target_authority = head.uri.authority();
@@ -81,21 +31,24 @@ fn check_host(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
     Err(HttpReply::error(
         StatusCode::FORBIDDEN,
         "forbidden_host",
-        "the Host header must be localhost, a loopback address, or the address this listens on",
+        "the Host header must be localhost, a loopback address, or the address this listens on; a house \
+         that was started with a token takes any",
     ))
 }
 
-fn check_origin(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
+/// Checks the origin of a request, and returns it if the request comes from a page.
+pub(super) fn check_origin(
+    head: &Parts,
+    local_ip: IpAddr,
+) -> Result<Option<&HeaderValue>, HttpReply> {
     let mut origins = head.headers.get_all(ORIGIN).iter();
-    let local = origins.all(|origin| {
-        let origin = Uri::try_from(origin.as_bytes());
-        origin.is_ok_and(|origin| {
-            matches!(origin.scheme_str(), Some("http" | "https"))
-                && origin.authority().is_some_and(|authority| is_local(authority, local_ip))
-        })
+    let Some(origin) = origins.next() else { return Ok(None) };
+    let local = Uri::try_from(origin.as_bytes()).is_ok_and(|origin| {
+        matches!(origin.scheme_str(), Some("http" | "https"))
+            && origin.authority().is_some_and(|authority| is_local(authority, local_ip))
     });
-    if local {
-        return Ok(());
+    if local && origins.next().is_none() {
+        return Ok(Some(origin));
     }
     Err(HttpReply::error(
         StatusCode::FORBIDDEN,
@@ -104,15 +57,15 @@ fn check_origin(head: &Parts, local_ip: IpAddr) -> Result<(), HttpReply> {
     ))
 }
 
-fn check_token(head: &Parts, token: Option<&Token>) -> Result<(), HttpReply> {
-    let Some(token) = token else { return Ok(()) };
+/// Checks the token of a request.
+pub(super) fn check_token(head: &Parts, token: &Token) -> Result<(), HttpReply> {
     if head.headers.get(AUTHORIZATION).is_some_and(|header| token.matches(header)) {
         return Ok(());
     }
     let reply = HttpReply::error(
         StatusCode::UNAUTHORIZED,
         "unauthorized",
-        "expected `Authorization: Bearer` with the token that the start printed",
+        "expected `Authorization: Bearer` with the token that was given to the start, or that it printed",
     );
     Err(reply.with_header(WWW_AUTHENTICATE, "Bearer"))
 }
@@ -140,18 +93,22 @@ mod tests {
 
     const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 5));
 
-    fn status(headers: &[(&str, &str)], token: Option<&Token>) -> u16 {
+    fn head(headers: &[(&str, &str)]) -> Parts {
         let mut request = Request::builder().uri("/control/v1/state");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let (head, ()) = request.body(()).unwrap().into_parts();
-        check(&head, OWN, token).map_or_else(|reply| reply.status().as_u16(), |()| 200)
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn status<T>(checked: Result<T, HttpReply>) -> u16 {
+        checked.map_or_else(|reply| reply.status().as_u16(), |_| 200)
     }
 
     #[test]
     fn only_local_hosts_are_accepted() {
-        for host in [
+        let host = |headers: &[(&str, &str)]| status(check_host(&head(headers), OWN));
+        for local in [
             "localhost",
             "LocalHost:8090",
             "wwsim.localhost",
@@ -161,9 +118,9 @@ mod tests {
             "[::ffff:127.0.0.1]",
             "192.168.1.5:8090",
         ] {
-            assert_eq!(status(&[("host", host)], None), 200, "{host}");
+            assert_eq!(host(&[("host", local)]), 200, "{local}");
         }
-        for host in [
+        for other in [
             "evil.example",
             "localhost.evil.example",
             "192.168.1.6",
@@ -173,15 +130,15 @@ mod tests {
             "0.0.0.0",
             "",
         ] {
-            assert_eq!(status(&[("host", host)], None), 403, "{host}");
+            assert_eq!(host(&[("host", other)]), 403, "{other}");
         }
-        assert_eq!(status(&[], None), 403, "no Host at all");
-        assert_eq!(status(&[("host", "localhost"), ("host", "evil.example")], None), 403);
+        assert_eq!(host(&[]), 403, "no Host at all");
+        assert_eq!(host(&[("host", "localhost"), ("host", "evil.example")]), 403);
     }
 
     #[test]
     fn only_local_origins_are_accepted() {
-        let origin = |origin| status(&[("host", "localhost"), ("origin", origin)], None);
+        let origin = |origin| status(check_origin(&head(&[("origin", origin)]), OWN));
         for local in
             ["http://localhost:5173", "https://127.0.0.1", "http://[::1]:1", "http://192.168.1.5"]
         {
@@ -190,21 +147,22 @@ mod tests {
         for other in ["null", "http://evil.example", "file://localhost", "localhost", ""] {
             assert_eq!(origin(other), 403, "{other}");
         }
+        let two = head(&[("origin", "http://localhost"), ("origin", "http://evil.example")]);
+        assert_eq!(status(check_origin(&two, OWN)), 403);
     }
 
     #[test]
-    fn a_token_is_required_if_there_is_one() {
+    fn only_the_token_is_accepted() {
         let token = Token::random().unwrap();
         assert_eq!(token.as_str().len(), 32);
         assert_ne!(token, Token::random().unwrap());
-        let with_authorization = |header: &str| {
-            status(&[("host", "localhost"), ("authorization", header)], Some(&token))
-        };
+        let with_authorization =
+            |header: &str| status(check_token(&head(&[("authorization", header)]), &token));
         assert_eq!(with_authorization(&format!("Bearer {}", token.as_str())), 200);
         assert_eq!(with_authorization(&format!("bearer {}", token.as_str())), 200);
         for wrong in ["Bearer", "Bearer ", "Basic abc", "Bearer 0123", ""] {
             assert_eq!(with_authorization(wrong), 401, "{wrong}");
         }
-        assert_eq!(status(&[("host", "localhost")], Some(&token)), 401);
+        assert_eq!(status(check_token(&head(&[]), &token)), 401);
     }
 }

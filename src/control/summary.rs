@@ -1,29 +1,19 @@
 //! `state`: the clock, the counts of rules, and the parts of the house.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::clock;
+use super::listing::{elements, text};
 use crate::device::actions::Definition;
+use crate::net::http::{PageSource, Parts};
+use crate::net::sockets::reachable_address;
 use crate::peers::{Slave, Target};
 use crate::runtime::{DeviceRuntime, HouseCore};
 use crate::surface::modbus;
-
-/// The parts of a house.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct HouseSummary {
-    /// The name of the scenario.
-    name: String,
-    /// The seed of the house's randomness.
-    seed: u64,
-    /// The number of resets so far.
-    epoch: u64,
-    devices: Vec<DeviceSummary>,
-    slaves: Vec<SlaveSummary>,
-    http_targets: Vec<TargetSummary>,
-}
 
 /// A device of a house.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,10 +60,33 @@ struct TargetSummary {
     requests: usize,
 }
 
-/// Returns the body of `state`.
-pub(super) fn state(house: &HouseCore) -> Value {
+/// Returns the source of the body of `state`. Each part of the house is described when it is written.
+pub(super) fn state(house: &Arc<HouseCore>) -> impl PageSource + use<> {
+    let devices = of_each(house, house.devices().len(), |house, index| {
+        house.devices().get(index).map(|runtime| DeviceSummary::new(runtime))
+    });
+    let slaves = of_each(house, house.peers().slaves().count(), |house, index| {
+        house.peers().slaves().nth(index).map(|slave| SlaveSummary::new(house, slave))
+    });
+    let targets = of_each(house, house.peers().targets().count(), |house, index| {
+        house.peers().targets().nth(index).map(|target| TargetSummary::new(house, target))
+    });
+    let parts = text(&beginning(house))
+        .chain(text("\"devices\":["))
+        .chain(elements(devices))
+        .chain(text("],\"slaves\":["))
+        .chain(elements(slaves))
+        .chain(text("],\"http_targets\":["))
+        .chain(elements(targets))
+        .chain(text("]}"));
+    Parts(parts)
+}
+
+/// Returns the beginning of the body, up to the lists of the parts.
+fn beginning(house: &HouseCore) -> String {
     let rules = house.engine().list();
-    let mut state = json!({
+    let scenario = house.scenario();
+    let mut text = json!({
         "clock": clock::to_json(house.clock()),
         "faults": {
             "rules": rules.len(),
@@ -81,34 +94,36 @@ pub(super) fn state(house: &HouseCore) -> Value {
             "fired": rules.iter().map(|rule| rule.fired).sum::<u64>(),
             "holding": rules.iter().map(|rule| rule.holding).sum::<usize>(),
         },
-    });
-    // A summary is an object; its fields are added to the others.
-    if let (Value::Object(state), Ok(Value::Object(summary))) =
-        (&mut state, serde_json::to_value(HouseSummary::new(house)))
-    {
-        state.extend(summary);
-    }
-    state
+        "name": scenario.name,
+        "seed": scenario.seed,
+        // The number of resets so far.
+        "epoch": house.epoch(),
+    })
+    .to_string();
+    text.pop();
+    text.push(',');
+    text
 }
 
-impl HouseSummary {
-    fn new(house: &HouseCore) -> Self {
-        let (scenario, peers) = (house.scenario(), house.peers());
-        Self {
-            name: scenario.name.clone(),
-            seed: scenario.seed,
-            epoch: house.epoch(),
-            devices: house.devices().iter().map(|runtime| DeviceSummary::new(runtime)).collect(),
-            slaves: peers.slaves().map(|slave| SlaveSummary::new(house, slave)).collect(),
-            http_targets: peers.targets().map(|target| TargetSummary::new(house, target)).collect(),
-        }
-    }
+/// Returns the descriptions of all parts of a kind.
+fn of_each<T, F>(
+    house: &Arc<HouseCore>,
+    count: usize,
+    describe: F,
+) -> impl Iterator<Item = T> + Send + use<T, F>
+where
+    F: Fn(&HouseCore, usize) -> Option<T> + Send,
+{
+    let house = Arc::clone(house);
+    (0..count).filter_map(move |index| describe(&house, index))
 }
 
 impl DeviceSummary {
     fn new(runtime: &DeviceRuntime) -> Self {
         let device = &runtime.device;
         let identity = device.identity();
+        let mut modbus = runtime.modbus.summary();
+        modbus.address = reachable_address(modbus.address);
         let ids = |definition: &Definition| {
             definition.actions().iter().map(|action| action.id.to_string()).collect()
         };
@@ -116,8 +131,8 @@ impl DeviceSummary {
             id: identity.id.to_string(),
             firmware: device.view().firmware.to_string(),
             license: identity.license.name(),
-            http: runtime.http.address(),
-            modbus: runtime.modbus.summary(),
+            http: reachable_address(runtime.http.address()),
+            modbus,
             in_progress: device.in_progress(),
             actions: device.definition().map(|definition| ids(&definition)),
             #[cfg(feature = "mqtt")]
@@ -130,7 +145,7 @@ impl SlaveSummary {
     fn new(house: &HouseCore, slave: &Slave) -> Self {
         Self {
             name: slave.name().to_owned(),
-            address: slave.address(),
+            address: reachable_address(slave.address()),
             hosts: hosts(house, slave.name(), slave.address()),
             units: slave.units().collect(),
             listening: slave.is_listening(),
@@ -142,7 +157,7 @@ impl TargetSummary {
     fn new(house: &HouseCore, target: &Target) -> Self {
         Self {
             name: target.name().to_owned(),
-            address: target.address(),
+            address: reachable_address(target.address()),
             hosts: hosts(house, target.name(), target.address()),
             requests: target.received_count(),
         }

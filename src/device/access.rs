@@ -1,18 +1,53 @@
-//! The access policy: how strictly Digest is parsed, and which pages may use the API
+//! The access policy: how Digest is carried out, and which pages may use the API
 //! (`docs/device/access.md`).
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::limits;
 
 /// The access policy of a scenario. The password is not part of it: it is a setting of the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessPolicy {
-    /// The strictness with which Digest is parsed.
-    pub digest: DigestMode,
+    /// The treatment of Digest.
+    pub digest: DigestPolicy,
     /// The origins that may use the API from a browser, beside the device's own.
     pub origins: Vec<OriginPattern>,
+}
+
+/// The treatment of Digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DigestPolicy {
+    /// The strictness with which it is parsed.
+    pub mode: DigestMode,
+    /// The time on the scenario's clock for which a nonce is good (ACCESS-9).
+    pub nonce_life: Duration,
+    /// The number of nonces that are remembered at once (ACCESS-10).
+    pub nonces: usize,
+    /// The treatment of a client that needs one more.
+    pub when_full: WhenFull,
+}
+
+impl Default for DigestPolicy {
+    fn default() -> Self {
+        Self {
+            mode: DigestMode::default(),
+            nonce_life: limits::NONCE_LIFE,
+            nonces: limits::DEFAULT_NONCES,
+            when_full: WhenFull::default(),
+        }
+    }
+}
+
+/// The treatment of a client that needs a nonce if all of them are in use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The oldest one expires (ACCESS-10).
+    #[default]
+    Oldest,
+    /// The client gets a 429 (ACCESS-14).
+    Refuse,
 }
 
 /// The strictness with which Digest is parsed (ACCESS-11).

@@ -28,7 +28,8 @@ pub mod template;
 pub mod variables;
 
 pub use self::access::{
-    AccessPolicy, DigestMode, InvalidOrigin, Origin, OriginPattern, PortPattern,
+    AccessPolicy, DigestMode, DigestPolicy, InvalidOrigin, Origin, OriginPattern, PortPattern,
+    WhenFull,
 };
 pub use self::actions::{
     ActionPolicy, Admission, CallRefusal, CallReplyFormat, Execution, HttpFailureCode,

@@ -1,10 +1,10 @@
 //! The setup of a device before its first start.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::actions::{ActionPolicy, Definition};
 use super::network::Site;
+use super::sd::CardFolder;
 use super::{AccessPolicy, Config, Firmware, Hardware, Identity, ResumePoint};
 use crate::meter::MeterPlan;
 
@@ -34,7 +34,7 @@ pub struct Setup {
     /// The point to resume from. `None` if the device starts for the first time.
     pub resumed: Option<ResumePoint>,
     /// The directory that holds the files of the SD card. `None` if they are in memory.
-    pub sd_dir: Option<PathBuf>,
+    pub sd_folder: Option<CardFolder>,
 }
 
 impl Setup {
@@ -52,7 +52,7 @@ impl Setup {
             hardware: Hardware::default(),
             seed: 0,
             resumed: None,
-            sd_dir: None,
+            sd_folder: None,
             identity,
         }
     }

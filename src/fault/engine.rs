@@ -11,6 +11,7 @@
 //! nothing, and a seam without rules does not take the lock.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -43,12 +44,12 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleStatus {
     /// The rule.
-    pub rule: Rule,
+    pub rule: Arc<Rule>,
     /// True if the rule is armed.
     pub armed: bool,
-    /// The number of requests that matched its place. A rule on a meter counts each time that the state
-    /// of a meter was read while the rule was armed, and a rule on a listener each time that the listener
-    /// began to refuse connections.
+    /// The number of requests that matched its place. A rule on a meter counts the readings that the meters
+    /// of its place sent while the rule was armed, and a rule on a listener each time that the listener began
+    /// to refuse connections.
     pub evaluated: u64,
     /// The number of times it fired.
     pub fired: u64,
@@ -100,6 +101,16 @@ pub(super) trait SeamEffect: Clone {
     fn delay(&self) -> Option<Delay>;
 }
 
+/// A meter, as the engine counts its readings for the rules on it.
+pub trait SentReadings: fmt::Debug + Send + Sync {
+    /// Returns the number of readings that the meter has sent up to `at`, whether or not they reached its
+    /// device.
+    fn sent_until(&self, at: VirtualTime) -> u64;
+}
+
+/// The meters of a house, by the ids of their devices.
+type Meters = BTreeMap<String, Arc<dyn SentReadings>>;
+
 /// The engine of a house.
 #[derive(Debug)]
 pub struct Engine {
@@ -116,6 +127,8 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     rules: Vec<RuleEntry>,
+    /// At most [`limits::DEVICES`] meters.
+    meters: Meters,
     index: RuleIndex,
     /// The rules that a lookup found. Kept, so that a lookup does not allocate.
     found: Vec<u32>,
@@ -133,10 +146,13 @@ pub(super) struct Inner {
 /// A rule with its counts and everything it holds.
 #[derive(Debug)]
 pub(super) struct RuleEntry {
-    rule: Rule,
+    rule: Arc<Rule>,
     stream: RandomStream,
     state: TriggerState,
+    /// Without the readings since the rule was armed, if it is a rule on a meter.
     evaluated: u64,
+    /// The readings that the meters of its place had sent when the rule was armed (meter rules only).
+    sent_when_armed: u64,
     fired: u64,
     overruled: u64,
     holds: Vec<WakeHandle>,
@@ -172,7 +188,33 @@ impl Engine {
         }
         inner.episode_log.clear();
         inner.rules = rules.into_iter().map(|rule| RuleEntry::new(rule, now)).collect();
+        let Inner { rules, meters, .. } = &mut *inner;
+        // The rules on all meters have the same number.
+        let all = sent_until(meters, None, now);
+        for entry in rules {
+            if let Fault::Meter { device, .. } = &entry.rule.fault {
+                let place = device.as_deref();
+                entry.sent_when_armed = place.map_or(all, |_| sent_until(meters, place, now));
+            }
+        }
         self.publish(&mut inner);
+    }
+
+    /// Adds the meter of a device, whose readings the rules on meters count.
+    pub fn add_meter(&self, device: &str, meter: &Arc<dyn SentReadings>) {
+        let mut inner = self.inner();
+        let Inner { rules, meters, .. } = &mut *inner;
+        let replaced = meters.insert(device.to_owned(), Arc::clone(meter));
+        for entry in rules {
+            if matches!(&entry.rule.fault, Fault::Meter { device: place, .. }
+                if place.as_deref().is_none_or(|place| place == device))
+            {
+                let at = entry.state.armed_at;
+                let before = replaced.as_ref().map_or(0, |meter| meter.sent_until(at));
+                entry.sent_when_armed =
+                    (entry.sent_when_armed + meter.sent_until(at)).saturating_sub(before);
+            }
+        }
     }
 
     /// Adds a rule, effective for the next request.
@@ -196,7 +238,9 @@ impl Engine {
         }
         budget.add(&rule).map_err(EngineError::TooManyWindows)?;
         let id = Arc::clone(&rule.id);
-        inner.rules.push(RuleEntry::new(rule, now));
+        let mut entry = RuleEntry::new(rule, now);
+        entry.sent_when_armed = entry.sent_until(&inner.meters, now);
+        inner.rules.push(entry);
         self.publish(&mut inner);
         // Recorded when the rule is in force, so that whoever reads the entry meets the rule.
         self.record_change(&id, "added");
@@ -229,8 +273,12 @@ impl Engine {
         let mut inner = self.inner();
         let now = self.clock.now();
         let position = inner.position(id)?;
-        let entry = &mut inner.rules[position];
+        let Inner { rules, meters, .. } = &mut *inner;
+        let entry = &mut rules[position];
         let ended = entry.rule.episode(&entry.state, now);
+        let sent = entry.sent_until(meters, now);
+        entry.evaluated = entry.evaluated_with(sent);
+        entry.sent_when_armed = sent;
         entry.state = TriggerState { armed, armed_at: now, ordinal: 0 };
         self.record_change(&entry.rule.id, if armed { "armed" } else { "disarmed" });
         if !armed {
@@ -256,7 +304,21 @@ impl Engine {
     /// Returns the rules with their counts, in the order in which they are evaluated.
     #[must_use]
     pub fn list(&self) -> Vec<RuleStatus> {
-        self.inner().rules.iter_mut().map(RuleEntry::status).collect()
+        let mut inner = self.inner();
+        let now = self.clock.now();
+        let Inner { rules, meters, .. } = &mut *inner;
+        // The rules on all meters have the same number.
+        let mut all = None;
+        let status = |entry: &mut RuleEntry| {
+            let sent = match &entry.rule.fault {
+                Fault::Meter { device: None, .. } => {
+                    *all.get_or_insert_with(|| sent_until(meters, None, now))
+                }
+                _ => entry.sent_until(meters, now),
+            };
+            entry.status(sent)
+        };
+        rules.iter_mut().map(status).collect()
     }
 
     /// Returns one rule with its counts.
@@ -266,7 +328,10 @@ impl Engine {
     pub fn get(&self, id: &str) -> Result<RuleStatus, EngineError> {
         let mut inner = self.inner();
         let position = inner.position(id)?;
-        Ok(inner.rules[position].status())
+        let now = self.clock.now();
+        let Inner { rules, meters, .. } = &mut *inner;
+        let sent = rules[position].sent_until(meters, now);
+        Ok(rules[position].status(sent))
     }
 
     /// Returns the number of changes of the rules. A verdict names the generation that it belongs to
@@ -477,8 +542,9 @@ impl RuleEntry {
         Self {
             stream: RandomStream::named(&rule.id),
             state: TriggerState::begin(&rule.when, now),
-            rule,
+            rule: Arc::new(rule),
             evaluated: 0,
+            sent_when_armed: 0,
             fired: 0,
             overruled: 0,
             holds: Vec::new(),
@@ -533,16 +599,40 @@ impl RuleEntry {
         held
     }
 
-    fn status(&mut self) -> RuleStatus {
+    /// Returns the readings that the meters of the place have sent up to `now`; 0 for a rule on something
+    /// else.
+    fn sent_until(&self, meters: &Meters, now: VirtualTime) -> u64 {
+        match &self.rule.fault {
+            Fault::Meter { device, .. } => sent_until(meters, device.as_deref(), now),
+            _ => 0,
+        }
+    }
+
+    /// Returns the number of evaluations, if the meters of the place have sent this many readings.
+    fn evaluated_with(&self, sent: u64) -> u64 {
+        let since_armed =
+            if self.state.armed { sent.saturating_sub(self.sent_when_armed) } else { 0 };
+        self.evaluated + since_armed
+    }
+
+    fn status(&mut self, sent: u64) -> RuleStatus {
         self.holds.retain(|handle| !handle.is_finished());
         RuleStatus {
-            rule: self.rule.clone(),
+            rule: Arc::clone(&self.rule),
             armed: self.state.armed,
-            evaluated: self.evaluated,
+            evaluated: self.evaluated_with(sent),
             fired: self.fired,
             overruled: self.overruled,
             holding: self.holds.len(),
         }
+    }
+}
+
+/// Returns the readings that the meter of a device, or all meters, have sent up to `at`.
+fn sent_until(meters: &Meters, device: Option<&str>, at: VirtualTime) -> u64 {
+    match device {
+        Some(device) => meters.get(device).map_or(0, |meter| meter.sent_until(at)),
+        None => meters.values().map(|meter| meter.sent_until(at)).sum(),
     }
 }
 

@@ -33,7 +33,7 @@ mod written_form;
 
 pub use self::delay::Delay;
 pub use self::effect::{EffectKeyword, EffectWithParameters, WrittenEffect};
-pub use self::engine::{Engine, EngineError, Rule, RuleStatus, Verdict};
+pub use self::engine::{Engine, EngineError, Rule, RuleStatus, SentReadings, Verdict};
 pub use self::episode::{ActiveFaults, Episode, Episodes, MeterState};
 pub use self::seam::{
     ActionEffect, ActionOrigin, ActionOriginRef, ActionPlace, AddressRange, AdmissionVerdict,

@@ -4,6 +4,7 @@
 
 use super::{ActionEffect, ConnectFault, SlaveEffect, TargetEffect};
 use crate::modbus::fault::{ReplyFault, ReplyPhase, WireFault};
+use crate::net::http::status;
 use crate::problem::Problem;
 
 /// The text of `result` in the schema, the same at every place.
@@ -79,7 +80,11 @@ pub fn of_target(code: i32) -> Result<TargetEffect, Problem> {
         -3 => TargetEffect::Hang,
         -4 => TargetEffect::Reset,
         -20 => TargetEffect::BadContentLength,
-        200..=599 => TargetEffect::Status(u16::try_from(code).unwrap_or(500)),
+        200..=599 => {
+            let code = u16::try_from(code).unwrap_or(500);
+            status::check_alone(code)?;
+            TargetEffect::Status(code)
+        }
         _ => {
             return Err(Problem::of_document(format!(
                 "result {code}: an HTTP request ends with a status 200..599, or with -3, -4, -7 or -16..-20"
@@ -213,7 +218,7 @@ mod tests {
 
     #[test]
     fn impossible_codes_are_refused() {
-        for code in [0, 1, -6, -21, -100, -112, 100, 600, i32::MIN, i32::MAX] {
+        for code in [0, 1, -6, -21, -100, -112, 100, 101, 199, 206, 600, i32::MIN, i32::MAX] {
             assert!(of_action(code).is_err(), "{code}");
         }
         assert!(of_slave(-18).is_err() && of_slave(-20).is_err());

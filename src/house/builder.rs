@@ -1,10 +1,12 @@
 //! The description of a house that a test starts.
 
+use std::fmt;
 use std::path::PathBuf;
 
-use super::{House, StartError};
+use super::{House, StartError, TokenError};
 use crate::clock::Speed;
-use crate::scenario::{self, Diagnostics, LoadError, Scenario};
+use crate::control::Token;
+use crate::scenario::{self, Diagnostics, ListenerOverrides, LoadError, Scenario};
 
 /// A house that is being described. [`House::builder`] begins with the built-in scenario `default`.
 #[derive(Debug, Clone)]
@@ -14,6 +16,7 @@ pub struct HouseBuilder {
     speed: Option<Speed>,
     seed: Option<u64>,
     state_dir: Option<PathBuf>,
+    token: Option<Result<Token, TokenError>>,
 }
 
 /// The place of a scenario.
@@ -26,21 +29,36 @@ enum ScenarioSource {
 }
 
 /// The reason why a described house did not start.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no built-in scenario of this name.
-    #[error("there is no built-in scenario `{0}`; `wwsim list` lists them")]
+    #[error("there is no built-in scenario `{0}`; there are {names}", names = builtin_names())]
     UnknownBuiltin(String),
     /// The scenario has mistakes.
     #[error(transparent)]
     Scenario(#[from] Diagnostics),
     /// The scenario file cannot be loaded.
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, #[source] LoadError),
+    /// The token of the control plane cannot be used.
     #[error(transparent)]
-    File(#[from] LoadError),
+    Token(#[from] TokenError),
     /// The house cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+/// The same as `Display`, because it is what a test that unwraps shows.
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn builtin_names() -> String {
+    let names: Vec<&str> = scenario::builtins().iter().map(|builtin| builtin.name).collect();
+    names.join(", ")
 }
 
 impl HouseBuilder {
@@ -51,6 +69,7 @@ impl HouseBuilder {
             speed: None,
             seed: None,
             state_dir: None,
+            token: None,
         }
     }
 
@@ -116,6 +135,14 @@ impl HouseBuilder {
         self
     }
 
+    /// Makes the control plane require this token, also on loopback. Without one, a control plane that other
+    /// machines can reach requires a random token ([`Addresses::token`](super::Addresses::token)).
+    #[must_use]
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(Token::parse(token));
+        self
+    }
+
     /// Starts the house. When this returns, every listener is bound and every rule is in force.
     ///
     /// # Errors
@@ -125,18 +152,28 @@ impl HouseBuilder {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<House, BuildError> {
+        let token = self.token.transpose()?;
+        let listeners =
+            ListenerOverrides { any_port: self.any_port, ..ListenerOverrides::default() };
         let mut scenario = match self.source {
-            ScenarioSource::Yaml(text) => scenario::load(&text, "scenario.yaml", None)?,
-            ScenarioSource::File(path) => scenario::load_file(&path)?,
-            ScenarioSource::Loaded(scenario) => *scenario,
+            ScenarioSource::Yaml(text) => {
+                scenario::load_with(&text, "scenario.yaml", None, &listeners).map_err(mistakes)?
+            }
+            ScenarioSource::File(path) => {
+                let loaded = scenario::load_file_with(&path, &listeners);
+                loaded.map_err(|error| BuildError::File(path, error))?
+            }
+            ScenarioSource::Loaded(mut scenario) => {
+                if self.any_port {
+                    scenario.any_port();
+                }
+                *scenario
+            }
             ScenarioSource::Builtin(name) => match scenario::builtin(&name) {
-                Some(builtin) => builtin.load()?,
+                Some(builtin) => builtin.load_with(&listeners).map_err(mistakes)?,
                 None => return Err(BuildError::UnknownBuiltin(name)),
             },
         };
-        if self.any_port {
-            scenario.any_port();
-        }
         if let Some(speed) = self.speed {
             scenario.speed = speed;
         }
@@ -146,6 +183,14 @@ impl HouseBuilder {
         if let Some(directory) = self.state_dir {
             scenario.state_dir = Some(directory);
         }
-        Ok(House::start(scenario).await?)
+        Ok(House::start_with_token(scenario, token).await?)
+    }
+}
+
+/// Returns the error of a scenario that is no file.
+fn mistakes(error: LoadError) -> BuildError {
+    match error {
+        LoadError::Invalid(mistakes) => BuildError::Scenario(mistakes),
+        other => BuildError::File(PathBuf::from("scenario.yaml"), other),
     }
 }

@@ -24,13 +24,15 @@ pub use self::views::{DeviceView, SlaveView, TargetView};
 pub use self::wait::WaitTimeout;
 use self::wait::excerpt;
 use crate::clock::Clock;
-use crate::control::{ControlServer, ControlStartError};
+pub use crate::control::TokenError;
+use crate::control::{ControlServer, ControlStartError, Token};
 use crate::device::Device;
 use crate::fault::Engine;
 use crate::journal::{Journal, JournalEntry};
 use crate::net::http::bind_listener;
+use crate::net::sockets::reachable_address;
 pub use crate::runtime::StartError;
-use crate::runtime::{HouseCore, OpenedState};
+use crate::runtime::{HouseCore, OpenedState, descriptors};
 use crate::scenario::Scenario;
 use crate::tasks::Tasks;
 
@@ -46,13 +48,15 @@ pub struct House {
     injected: AtomicU64,
 }
 
-/// The addresses of all listeners of a house, as the ready file contains them.
+/// The addresses of all listeners of a house, as the ready file contains them. A listener that is bound to
+/// every address is named by that under which this machine reaches it, 127.0.0.1 or `[::1]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Addresses {
     /// The URL of the control plane.
     pub control: String,
-    /// The token that the control plane requires. `None` if only this machine can reach it.
+    /// The token that the control plane requires. `None` if none was given and only this machine can reach
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// The seed of the house's randomness.
@@ -108,6 +112,20 @@ impl House {
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
     pub async fn start(scenario: Scenario) -> Result<Self, StartError> {
+        Self::start_with_token(scenario, None).await
+    }
+
+    /// Starts a house as [`House::start`] does. Clients of its control plane must send `token` if there is
+    /// one.
+    pub(crate) async fn start_with_token(
+        scenario: Scenario,
+        token: Option<Token>,
+    ) -> Result<Self, StartError> {
+        let needed = descriptors::needed(&scenario);
+        Self::start_all(scenario, token).await.map_err(|error| error.or_descriptors(needed))
+    }
+
+    async fn start_all(scenario: Scenario, token: Option<Token>) -> Result<Self, StartError> {
         let state = OpenedState::open(&scenario).await?;
         let address = scenario.control;
         let no_control = |source| {
@@ -115,13 +133,14 @@ impl House {
             StartError::Bind { owner, address, source }
         };
         let listener = bind_listener(address).map_err(no_control)?;
-        let core = HouseCore::start(scenario, state).await?;
+        let bound = listener.local_addr().map_err(no_control)?;
+        let core = HouseCore::start(scenario, state, Some(bound)).await?;
         let tasks = Tasks::default();
         tasks.spawn({
             let clock = core.clock().clone();
             async move { clock.drive().await }
         });
-        match ControlServer::start(listener, Arc::clone(&core)) {
+        match ControlServer::start(listener, Arc::clone(&core), token) {
             Ok(control) => {
                 let addresses = Addresses::new(&core, &control);
                 Ok(Self { core, control, addresses, tasks, injected: AtomicU64::new(0) })
@@ -148,6 +167,12 @@ impl House {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.core.scenario().name
+    }
+
+    /// Returns the scenario that the house was built from.
+    #[cfg(feature = "cli")]
+    pub(crate) fn scenario(&self) -> &Scenario {
+        self.core.scenario()
     }
 
     /// Returns the clock of the house.
@@ -193,11 +218,11 @@ impl House {
     pub fn device_with_id(&self, id: &str) -> DeviceView<'_> {
         let devices = self.core.devices();
         let found = devices.iter().find(|runtime| runtime.device.identity().id.as_str() == id);
-        let runtime = found.unwrap_or_else(|| {
+        let Some(runtime) = found else {
             let ids: Vec<&str> =
                 devices.iter().map(|runtime| runtime.device.identity().id.as_str()).collect();
             panic!("no device `{id}`; the house has {ids:?}")
-        });
+        };
         DeviceView::new(self, runtime)
     }
 
@@ -208,10 +233,10 @@ impl House {
     #[must_use]
     #[track_caller]
     pub fn slave(&self, name: &str) -> SlaveView<'_> {
-        let slave = self.core.peers().slave(name).unwrap_or_else(|| {
+        let Some(slave) = self.core.peers().slave(name) else {
             let names: Vec<&str> = self.core.peers().slaves().map(|slave| slave.name()).collect();
             panic!("no slave `{name}`; the house has {names:?}")
-        });
+        };
         SlaveView::new(self, slave)
     }
 
@@ -222,11 +247,11 @@ impl House {
     #[must_use]
     #[track_caller]
     pub fn target(&self, name: &str) -> TargetView<'_> {
-        let target = self.core.peers().target(name).unwrap_or_else(|| {
+        let Some(target) = self.core.peers().target(name) else {
             let names: Vec<&str> =
                 self.core.peers().targets().map(|target| target.name()).collect();
             panic!("no target `{name}`; the house has {names:?}")
-        });
+        };
         TargetView::new(self, target)
     }
 
@@ -255,9 +280,10 @@ impl House {
         wait::wait_for(self, matches, timeout).await
     }
 
-    /// Takes the house back to its start: connections drop, work in flight ends without a trace,
-    /// registers, definitions, rules, counters, journal and clock begin anew. Listeners stay. A reset
-    /// that has begun runs to completion even if the caller stops waiting.
+    /// Takes the house back to its start: registers, definitions, rules, counters, journal and clock begin
+    /// anew. Listeners stay, and so do connections that wait for their next request; work in flight ends
+    /// without a trace, with its connection. A reset that has begun runs to completion even if the caller
+    /// stops waiting.
     pub async fn reset(&self) {
         self.tasks.run_to_completion(Arc::clone(&self.core).reset()).await;
     }
@@ -299,10 +325,12 @@ impl Addresses {
         let devices = core.devices().iter().map(|runtime| DeviceAddress {
             id: runtime.device.identity().id.to_string(),
             http: url(runtime.http.address()),
-            modbus: runtime.modbus.address(),
+            modbus: reachable_address(runtime.modbus.address()),
         });
         let peers = core.peers();
-        let slaves = peers.slaves().map(|slave| (slave.name().to_owned(), slave.address()));
+        let slaves = peers
+            .slaves()
+            .map(|slave| (slave.name().to_owned(), reachable_address(slave.address())));
         let targets = peers.targets().map(|target| (target.name().to_owned(), target.url()));
         Self {
             control: url(control.address()),
@@ -316,5 +344,5 @@ impl Addresses {
 }
 
 fn url(address: SocketAddr) -> String {
-    format!("http://{address}")
+    format!("http://{}", reachable_address(address))
 }

@@ -16,6 +16,7 @@ use crate::device::Device;
 use crate::device::actions::RequestStatus;
 use crate::device::sd::SdPath;
 use crate::modbus::bank::Table;
+use crate::net::sockets::reachable_address;
 use crate::peers::{ReceivedHttpRequest, Slave, Target};
 use crate::runtime::DeviceRuntime;
 
@@ -40,7 +41,7 @@ impl<'h> DeviceView<'h> {
     /// Returns the address of the API.
     #[must_use]
     pub fn api_address(&self) -> SocketAddr {
-        self.runtime.http.address()
+        reachable_address(self.runtime.http.address())
     }
 
     /// Returns the URL of the API, without a slash at the end.
@@ -117,7 +118,8 @@ impl Debug for DeviceView<'_> {
     }
 }
 
-/// A slave of a running house. The methods without a unit go to its unit with the lowest id.
+/// A slave of a running house. The methods without a unit go to its unit with the lowest id. It also has the
+/// methods of [`modbus::slave::Slave`](crate::modbus::slave::Slave), as `peek`, `poke` and `writes`.
 #[derive(Clone, Copy)]
 pub struct SlaveView<'h> {
     house: &'h House,
@@ -208,10 +210,11 @@ impl<'h> SlaveView<'h> {
     #[track_caller]
     fn read(&self, table: Table, address: u16) -> u16 {
         let words = self.slave.peek(self.unit, table, address, 1);
-        words.and_then(|words| words.first().copied()).unwrap_or_else(|| {
+        let Some(word) = words.and_then(|words| words.first().copied()) else {
             let (name, unit, table) = (self.name(), self.unit, table.name());
             panic!("slave `{name}`, unit {unit} has no {table} {address}")
-        })
+        };
+        word
     }
 }
 

@@ -1,6 +1,6 @@
 //! Waiting for the journal, and excerpts of it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::House;
@@ -12,13 +12,20 @@ const SHOWN_ENTRIES: usize = 12;
 const PAGE_ENTRIES: usize = 256;
 
 /// The error of a wait in which no entry matched.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("no entry of the journal matched within {waited:?}{newest}")]
 pub struct WaitTimeout {
     /// The real time that was waited.
     pub waited: Duration,
     /// The newest entries.
     newest: String,
+}
+
+/// The same as `Display`, because it is what a test that unwraps shows.
+impl fmt::Debug for WaitTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Returns the first entry that matches, or waits for it.
@@ -28,7 +35,7 @@ pub(super) async fn wait_for(
     timeout: Duration,
 ) -> Result<JournalEntry, WaitTimeout> {
     let journal = house.journal();
-    let first = journal.read_until(|mut after| {
+    let first = |mut after| {
         loop {
             let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
             after = page.last()?.seq;
@@ -36,9 +43,19 @@ pub(super) async fn wait_for(
                 return Some(found);
             }
         }
-    });
+    };
+    wait_until(house, first, timeout).await
+}
+
+/// Calls `read` as [`Journal::read_until`] does, until it returns something.
+pub(super) async fn wait_until<T>(
+    house: &House,
+    read: impl FnMut(u64) -> Option<T>,
+    timeout: Duration,
+) -> Result<T, WaitTimeout> {
+    let journal = house.journal();
     // Real time, because what is waited for may come from a client outside.
-    tokio::time::timeout(timeout, first)
+    tokio::time::timeout(timeout, journal.read_until(read))
         .await
         .map_err(|_| WaitTimeout { waited: timeout, newest: show(journal, |_| true) })
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
-use crate::fault::{Episodes, MeterState, Silence};
+use crate::fault::{Episodes, MeterState, SentReadings, Silence};
 use crate::rng::{Draws, RandomStream};
 
 /// The parameters of a meter, as a scenario describes it.
@@ -96,6 +96,21 @@ pub struct Meter {
     start: Timestamp,
     /// The newest reading that was built, for all queries before the next one.
     cache: Mutex<Option<CachedReading>>,
+}
+
+/// The count of the readings of a meter.
+#[derive(Debug)]
+struct SentByCadence {
+    /// `None` if no meter is plugged in.
+    cadence: Option<Cadence>,
+    end_of_data: VirtualTime,
+}
+
+impl SentReadings for SentByCadence {
+    fn sent_until(&self, at: VirtualTime) -> u64 {
+        let end = at.after(Duration::from_nanos(1)).min(self.end_of_data);
+        self.cadence.as_ref().map_or(0, |cadence| cadence.sent_before(cadence.first_from(end)))
+    }
 }
 
 /// A reading with everything that it was built from.
@@ -348,6 +363,15 @@ impl Meter {
             *value = measurement.value(*quantity, 6, [0; 3]);
         }
         (measurement.tariff(), values)
+    }
+
+    /// Returns the count of the readings that this meter sends.
+    #[must_use]
+    pub fn sent_readings(&self) -> Arc<dyn SentReadings> {
+        Arc::new(SentByCadence {
+            cadence: self.plugged_in.then(|| self.cadence.clone()),
+            end_of_data: self.end_of_data(),
+        })
     }
 
     /// Returns the end of a recording that does not loop; otherwise there is no end.

@@ -1,6 +1,6 @@
 //! Networking shared by everything that listens: sockets, bytes in flight, and the HTTP server kit.
 //! The Modbus server kit is [`crate::modbus::server`].
 
-pub use wwsim_time::{inflight, sockets};
+pub use wwsim_time::{gate, inflight, sockets};
 
 pub mod http;

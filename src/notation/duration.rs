@@ -12,7 +12,7 @@ use super::text::shortened;
 pub struct DurationText(pub Duration);
 
 scalar!(
-    DurationText,
+    number DurationText,
     "Duration",
     "A time with its unit: 250ms, 1.5s, 30s, 5m, 2h, 30d. Only 0 needs no unit.",
     {
@@ -96,7 +96,7 @@ impl fmt::Display for DurationText {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub u32);
 
-scalar!(Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
+scalar!(number Seconds, "Seconds", "Whole seconds: 30, 30s or 5m.", {
     "type": ["integer", "string"],
     "minimum": 0,
     "maximum": u32::MAX,

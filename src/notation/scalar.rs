@@ -12,13 +12,17 @@ use serde::{Deserializer, Serializer};
 
 /// Implements serde and `JsonSchema` for a type that is parsed by `FromStr` and written by `Display`.
 macro_rules! scalar {
-    ($type:ident, $name:literal, $description:literal, $schema:tt) => {
+    // A scalar that is a number if it is written as one.
+    (number $type:ident, $name:literal, $description:literal, $schema:tt) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $crate::notation::scalar::serialize_scalar(self, serializer)
+                $crate::notation::scalar::serialize_number(self, serializer)
             }
         }
 
+        $crate::notation::scalar::scalar!(read $type, $name, $description, $schema);
+    };
+    (read $type:ident, $name:literal, $description:literal, $schema:tt) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 $crate::notation::scalar::deserialize_scalar(deserializer)
@@ -37,6 +41,16 @@ macro_rules! scalar {
                 schema
             }
         }
+    };
+    // A text, even if it has only digits: an id `1` is written `"1"`.
+    ($type:ident, $name:literal, $description:literal, $schema:tt) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        $crate::notation::scalar::scalar!(read $type, $name, $description, $schema);
     };
 }
 
@@ -64,7 +78,7 @@ macro_rules! scalar_error {
 pub(crate) use scalar_error;
 
 /// Writes a whole number as a number and everything else as text.
-pub(crate) fn serialize_scalar<S: Serializer>(
+pub(crate) fn serialize_number<S: Serializer>(
     value: &impl fmt::Display,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -1,5 +1,11 @@
 //! Texts in messages: excerpts, and lists of numbers.
 
+/// Returns JSON without the byte order mark that some editors and shells put in front of it
+/// (RFC 8259, section 8.1).
+pub(crate) fn without_bom(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json)
+}
+
 /// Returns the first characters of a text, at most `count` of them.
 pub(crate) fn first_chars(text: &str, count: usize) -> &str {
     text.char_indices().nth(count).map_or(text, |(end, _)| &text[..end])

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use self::slaves::HouseSlave;
 pub use self::targets::CertificateError;
+pub(crate) use self::targets::ReceivedPage;
 pub use self::targets::{ReceivedHttpRequest, Target};
 use self::targets::{TargetCertificate, TargetServer};
 use crate::clock::Clock;
@@ -23,7 +24,8 @@ use crate::fault::Engine;
 use crate::journal::Journal;
 pub use crate::modbus::slave::Slave;
 use crate::modbus::slave::{SlaveError, SlaveServer};
-use crate::net::http::{ListenerPause, bind_listener};
+use crate::net::gate::ClosedGate;
+use crate::net::http::bind_listener;
 use crate::net::inflight::ConnectionRegistry;
 use crate::outbound::{HostAddress, PeerAddress, PeerKind};
 use crate::scenario::{SlavePlan, TargetPlan};
@@ -142,21 +144,21 @@ impl Peers {
         }
     }
 
-    /// Drops all connections, and returns when their tasks have ended. Listeners stay open, but no
-    /// connection is served: connections to slaves wait until the next [`Peers::start`], connections
-    /// to targets until the returned pauses are dropped.
+    /// Ends the connections with a request in flight, and returns when they have ended. Listeners stay open,
+    /// but no connection is served: those that wait for their next request, and new ones, wait until the
+    /// returned gates are dropped, and connections to slaves until the next [`Peers::start`], too.
     ///
     /// A reset of the house calls [`Peers::reset_contents`] and, once the rules are reset,
     /// [`Peers::start`] after this.
-    pub async fn pause(&self) -> Vec<ListenerPause> {
+    pub async fn pause(&self) -> Vec<ClosedGate> {
+        let mut paused = Vec::with_capacity(self.slaves.len() + self.targets.len());
         for server in &self.slaves {
-            server.pause().await;
+            paused.push(server.pause().await);
         }
-        let mut pauses = Vec::with_capacity(self.targets.len());
         for (_, server) in &self.targets {
-            pauses.push(server.pause().await);
+            paused.push(server.pause().await);
         }
-        pauses
+        paused
     }
 
     /// Resets registers, routes and received requests. The caller has reset the clock before.
@@ -172,15 +174,12 @@ impl Peers {
     /// Closes all listeners and connections, and returns when their tasks have ended and the ports
     /// are free.
     pub async fn shutdown(&self) {
-        let _pauses = self.pause().await;
+        for server in &self.slaves {
+            server.stop().await;
+        }
         for (_, server) in &self.targets {
             server.release().await;
         }
-        self.release_slave_ports();
-    }
-
-    /// Frees the slaves' ports. They have no task any more.
-    fn release_slave_ports(&self) {
         for server in &self.slaves {
             server.release();
         }

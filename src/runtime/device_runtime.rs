@@ -1,6 +1,5 @@
 //! The runtime of a device: the device with its servers, its clients and its services.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -10,9 +9,11 @@ use tokio::task::JoinHandle;
 use super::StartError;
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
+use crate::device::sd::CardFolder;
 use crate::device::{Device, Power, ResumePoint, Run, Setup};
 use crate::fault::Engine;
 use crate::journal::Journal;
+use crate::net::gate::ClosedGate;
 use crate::net::sockets::Port;
 use crate::peers::Peers;
 use crate::scenario::DevicePlan;
@@ -42,7 +43,7 @@ pub(super) struct PersistedState {
     /// The point to resume from. `None` if the device starts for the first time.
     pub resumed: Option<ResumePoint>,
     /// The directory that holds the files of the SD card. `None` if they are in memory.
-    pub sd_dir: Option<PathBuf>,
+    pub sd_folder: Option<CardFolder>,
 }
 
 /// A device with its servers, clients and services.
@@ -78,11 +79,11 @@ impl DeviceRuntime {
         port: Port,
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
-        let is_persisted = persisted.sd_dir.is_some();
+        let is_persisted = persisted.sd_folder.is_some();
         let device = Device::new(
             Setup {
                 resumed: persisted.resumed,
-                sd_dir: persisted.sd_dir,
+                sd_folder: persisted.sd_folder,
                 ..plan.setup(parts.seed)
             },
             parts.clock.clone(),
@@ -162,22 +163,23 @@ impl DeviceRuntime {
         self.services.spawn(self.clock.activity().track(service));
     }
 
-    /// Ends the services, and returns when all of them are gone.
+    /// Ends the services, drops the connections of the Modbus server, and returns when all of them are gone.
     async fn stop_services(&self) {
         self.services.abort_all().await;
         self.modbus.drop_connections().await;
     }
 
-    /// Ends the services, drops the connections, and returns when all of them are gone. A client that
-    /// connects waits until the returned value is dropped. [`DeviceRuntime::reset`] and
-    /// [`DeviceRuntime::begin`] are to follow.
-    pub(super) async fn pause(&self) -> http::ListenerPause {
+    /// Ends the services and the connections with a request in flight, and returns when all of them are gone.
+    /// The other connections, and new ones, wait until the returned values are dropped.
+    /// [`DeviceRuntime::reset`] and [`DeviceRuntime::begin`] are to follow.
+    pub(super) async fn pause(&self) -> [ClosedGate; 2] {
         self.end_supervision().await;
-        let paused = self.http.pause().await;
-        self.stop_services().await;
+        let http = self.http.pause().await;
+        self.services.abort_all().await;
+        let modbus = self.modbus.pause().await;
         // The device may have been down.
         self.open();
-        paused
+        [http, modbus]
     }
 
     /// Returns the device, its SD card and its API to the state of the first start.
@@ -188,6 +190,7 @@ impl DeviceRuntime {
             tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
         }
         self.device.reset();
+        self.http.forget_clients();
         if self.device.is_offline() {
             self.http.close().await;
         } else {

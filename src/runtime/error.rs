@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::descriptors;
 use crate::action_client::TlsSetupError;
 use crate::peers::PeersError;
 use crate::state::StateError;
@@ -32,7 +33,29 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The process may not open as many files and sockets as the house needs.
+    #[error(
+        "too many open files: this process may have {limit} of them, and this house needs {needed}; raise the limit with `ulimit -n {needed}`"
+    )]
+    Descriptors {
+        /// The limit of the process.
+        limit: u64,
+        /// The number that the house needs, with some for its connections.
+        needed: u64,
+    },
     /// The control plane needs a token, and the system gives no random bytes.
     #[error("no token for the control plane: {0}")]
     Token(io::Error),
+}
+
+impl StartError {
+    /// Returns the lack of descriptors for a house that needs so many.
+    pub(crate) fn descriptors(needed: u64) -> Self {
+        Self::Descriptors { limit: descriptors::limit(), needed }
+    }
+
+    /// Returns this error, or the lack of descriptors that it comes from.
+    pub(crate) fn or_descriptors(self, needed: u64) -> Self {
+        if descriptors::are_exhausted(&self) { Self::descriptors(needed) } else { self }
+    }
 }

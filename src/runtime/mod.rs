@@ -3,18 +3,20 @@
 //! [`HouseCore`] is all of a house but its control plane and its clock driver. The control plane
 //! operates on it; [`crate::house::House`] owns both.
 
+pub(crate) mod descriptors;
 mod device_runtime;
 mod error;
 mod persistence;
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use self::device_runtime::DeviceRuntime;
@@ -56,8 +58,9 @@ pub(crate) struct HouseCore {
     announcer: Arc<mdns::Announcer>,
     /// The number of resets so far.
     epoch: AtomicU64,
-    /// Held by a reset, so that there is one at a time.
-    reset_lock: Mutex<()>,
+    /// Held for writing by a reset, so that there is one at a time, and for reading by whatever a reset has to
+    /// wait for.
+    reset_lock: RwLock<()>,
     /// True once the house is stopping.
     stopping: watch::Sender<bool>,
 }
@@ -89,14 +92,15 @@ impl OpenedState {
 }
 
 impl HouseCore {
-    /// Builds and starts a house without its control plane. When this returns, every listener is
-    /// bound and every rule of the scenario is in force.
+    /// Builds and starts a house without its control plane, which listens on `control`. When this returns,
+    /// every listener is bound and every rule of the scenario is in force.
     ///
     /// # Errors
     /// Returns a [`StartError`]; nothing is left behind.
     pub(crate) async fn start(
         scenario: Scenario,
         state: OpenedState,
+        control: Option<SocketAddr>,
     ) -> Result<Arc<Self>, StartError> {
         let device_ports = bind_devices(&scenario)?;
         let OpenedState { dir, continuation } = state;
@@ -112,7 +116,7 @@ impl HouseCore {
         let engine = Engine::new(scenario.seed, clock.clone(), Arc::clone(&journal), rules);
         let engine = Arc::new(engine);
         let peers = bind_peers(&scenario, &clock, &engine, &journal)?;
-        let actions = action_client(&scenario, &clock, &engine, &journal, &peers)?;
+        let actions = action_client(&scenario, &clock, &engine, &journal, &peers, control)?;
         peers.start().await;
         #[cfg(not(feature = "mdns"))]
         if scenario.mdns == Mdns::Loopback {
@@ -136,7 +140,7 @@ impl HouseCore {
             devices,
             persister: None,
             epoch: AtomicU64::new(0),
-            reset_lock: Mutex::new(()),
+            reset_lock: RwLock::new(()),
             stopping: watch::Sender::new(false),
             scenario,
             clock,
@@ -182,7 +186,7 @@ impl HouseCore {
     }
 
     /// The journal.
-    pub(crate) fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
 
@@ -220,17 +224,17 @@ impl HouseCore {
         }
     }
 
-    /// Takes the house back to its start: listeners stay, connections drop, work in flight ends
-    /// without a trace, clock and counters begin anew.
+    /// Takes the house back to its start: listeners stay, and so do connections that wait for their next
+    /// request; work in flight ends without a trace, with its connections; clock and counters begin anew.
     ///
     /// The caller must run this to completion: a house must not be left half reset.
     pub(crate) async fn reset(self: Arc<Self>) {
-        let _one_at_a_time = self.reset_lock.lock().await;
-        // The surfaces first, then the client that carries out their calls. A client that connects
+        let _one_at_a_time = self.reset_lock.write().await;
+        // The surfaces first, then the client that carries out their calls. A request or a client that comes
         // meanwhile waits until the reset is done.
-        let mut paused = Vec::with_capacity(self.devices.len());
+        let mut paused = Vec::with_capacity(2 * self.devices.len());
         for runtime in &self.devices {
-            paused.push(runtime.pause().await);
+            paused.extend(runtime.pause().await);
         }
         for runtime in &self.devices {
             runtime.device.forget_requests();
@@ -272,11 +276,16 @@ impl HouseCore {
         drop(movement);
     }
 
+    /// Waits until no reset is in progress or waiting. None begins while the returned guard lives.
+    pub(crate) async fn delay_resets(&self) -> RwLockReadGuard<'_, ()> {
+        self.reset_lock.read().await
+    }
+
     /// Makes a reset that waits for the clock give up, and returns once none is in progress. None
     /// can begin while the returned guard lives.
-    pub(crate) async fn forbid_resets(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn forbid_resets(&self) -> RwLockWriteGuard<'_, ()> {
         self.stopping.send_replace(true);
-        self.reset_lock.lock().await
+        self.reset_lock.write().await
     }
 
     /// Closes every listener but that of the control plane, and returns when the ports are free.
@@ -293,7 +302,7 @@ impl HouseCore {
     pub(crate) async fn persist_finally(&self, closed: bool) {
         let Some(persister) = &self.persister else { return };
         // Half a reset must not be persisted.
-        let _no_reset = self.reset_lock.lock().await;
+        let _no_reset = self.reset_lock.write().await;
         persister.close(closed).await;
     }
 }
@@ -332,6 +341,7 @@ fn action_client(
     engine: &Arc<Engine>,
     journal: &Arc<Journal>,
     peers: &Peers,
+    control: Option<SocketAddr>,
 ) -> Result<ActionClient, TlsSetupError> {
     ActionClient::new(ClientContext {
         clock: clock.clone(),
@@ -339,6 +349,7 @@ fn action_client(
         journal: Arc::clone(journal),
         peers: peers.peer_addresses().to_vec(),
         policy: scenario.outbound,
+        control,
         brokers: scenario.mqtt_brokers.clone(),
         connection_registry: peers.connection_registry().clone(),
         root_certificates: peers.root_certificates().to_vec(),
@@ -357,8 +368,10 @@ async fn start_devices(
     let mut started = Vec::with_capacity(device_ports.len());
     for (plan, port) in scenario.devices.iter().zip(device_ports) {
         let id = &plan.identity.id;
-        let persisted =
-            PersistedState { resumed: resumed.remove(id), sd_dir: dir.map(|dir| dir.sd_card(id)) };
+        let persisted = PersistedState {
+            resumed: resumed.remove(id),
+            sd_folder: dir.map(|dir| dir.sd_card(id)),
+        };
         match DeviceRuntime::start(plan, persisted, port, parts) {
             Ok(runtime) => started.push(runtime),
             Err(error) => {

@@ -313,7 +313,7 @@ mod tests {
         scenario.any_port();
         scenario.state_dir = Some(folder.clone());
         let state = OpenedState::open(&scenario).await.unwrap();
-        let core = HouseCore::start(scenario, state).await.unwrap();
+        let core = HouseCore::start(scenario, state, None).await.unwrap();
         let (device, persister) = (&core.devices()[0].device, core.persister.as_ref());
         let document = folder.join(device.identity().id.as_str()).join("device.json");
         let is_written =

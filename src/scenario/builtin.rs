@@ -1,6 +1,8 @@
 //! The scenarios that are part of the binary; their files are `scenarios/*.yaml`.
 
-use super::{Diagnostics, Scenario, load};
+#[cfg(any(test, feature = "internals"))]
+use super::Diagnostics;
+use super::{ListenerOverrides, LoadError, Scenario, load_with};
 
 /// A built-in scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +20,21 @@ impl Builtin {
     ///
     /// # Errors
     /// Returns its mistakes; there are none in a released version, because a test loads each of them.
+    #[cfg(any(test, feature = "internals"))]
     pub fn load(&self) -> Result<Scenario, Diagnostics> {
-        load(self.text, &format!("scenarios/{}.yaml", self.name), None)
+        super::load(self.text, &self.file_name(), None)
+    }
+
+    /// Loads the scenario for a house with some listeners at other addresses.
+    ///
+    /// # Errors
+    /// Returns a [`LoadError`] if the addresses cannot be used.
+    pub fn load_with(&self, overrides: &ListenerOverrides) -> Result<Scenario, LoadError> {
+        load_with(self.text, &self.file_name(), None, overrides)
+    }
+
+    fn file_name(&self) -> String {
+        format!("scenarios/{}.yaml", self.name)
     }
 }
 

@@ -33,9 +33,19 @@ pub struct Diagnostic {
     pub related: Option<(Span, String)>,
 }
 
-/// All mistakes of a file, in the order of their places.
+/// The weight of what is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// A mistake, with which no house can be built.
+    Error,
+    /// Something that is allowed, and probably not meant.
+    Warning,
+}
+
+/// All mistakes of a file, in the order of their places, or all warnings of a valid one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
+    severity: Severity,
     file: String,
     source: Arc<str>,
     mistakes: Vec<Diagnostic>,
@@ -47,7 +57,13 @@ impl Diagnostics {
     pub(super) fn from_parse_error(file: &str, source: &str, error: ParseError) -> Self {
         let ParseError { span, problem } = error;
         let mistake = Diagnostic { span, problem, suggestion: None, related: None };
-        Self { file: file.into(), source: source.into(), mistakes: vec![mistake], omitted: 0 }
+        Self {
+            severity: Severity::Error,
+            file: file.into(),
+            source: source.into(),
+            mistakes: vec![mistake],
+            omitted: 0,
+        }
     }
 
     /// Creates the report of a file from the mistakes that were found in its tree.
@@ -56,7 +72,19 @@ impl Diagnostics {
         let mut mistakes: Vec<_> =
             list.into_iter().map(|mistake| mistake.into_diagnostic(root)).collect();
         mistakes.sort_by_key(|mistake| mistake.span);
-        Self { file: file.into(), source: source.into(), mistakes, omitted }
+        let severity = Severity::Error;
+        Self { severity, file: file.into(), source: source.into(), mistakes, omitted }
+    }
+
+    /// Gives the report another weight.
+    pub(super) fn with_severity(self, severity: Severity) -> Self {
+        Self { severity, ..self }
+    }
+
+    /// Returns the weight of what is reported.
+    #[cfg(feature = "cli")]
+    pub(super) fn severity(&self) -> Severity {
+        self.severity
     }
 
     /// Returns the name of the file.
@@ -91,11 +119,12 @@ impl Diagnostics {
         super::render::render(self, styled)
     }
 
-    /// Returns the mistakes as objects with the keys `file`, `line`, `column`, `path`, `message`,
-    /// `help` and `suggestion`.
+    /// Returns the mistakes as objects with the keys `severity`, `file`, `line`, `column`, `path`,
+    /// `message`, `help` and `suggestion`.
     pub fn to_json(&self) -> impl Iterator<Item = serde_json::Value> {
         self.mistakes.iter().map(|mistake| {
             json!({
+                "severity": self.severity.name(),
                 "file": self.file,
                 "line": mistake.span.line,
                 "column": mistake.span.column,
@@ -119,7 +148,8 @@ impl Diagnostics {
                 let _ = write!(message, "\n{advice}");
             }
             let file = escape_github_property(&self.file);
-            let _ = write!(text, "::error file={file},line={line},col={column}");
+            let severity = self.severity.name();
+            let _ = write!(text, "::{severity} file={file},line={line},col={column}");
             if !mistake.problem.path.is_empty() {
                 let _ = write!(text, ",title={}", escape_github_property(&mistake.problem.path));
             }
@@ -131,12 +161,26 @@ impl Diagnostics {
     /// Returns the number of mistakes, as a sentence.
     #[must_use]
     pub fn summary(&self) -> String {
+        let noun = match self.severity {
+            Severity::Error => "mistake",
+            Severity::Warning => "warning",
+        };
         match self.mistakes.len() + self.omitted {
-            1 => "1 mistake".to_owned(),
+            1 => format!("1 {noun}"),
             count if self.omitted > 0 => {
-                format!("{count} mistakes, of which the first {} are shown", self.mistakes.len())
+                format!("{count} {noun}s, of which the first {} are shown", self.mistakes.len())
             }
-            count => format!("{count} mistakes"),
+            count => format!("{count} {noun}s"),
+        }
+    }
+}
+
+impl Severity {
+    /// Returns the word in reports for programs.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
         }
     }
 }
@@ -158,7 +202,7 @@ impl fmt::Display for Diagnostics {
             }
             let Span { line, column, .. } = mistake.span;
             write!(f, "{}:{line}:{column}: ", self.file)?;
-            mistake.fmt(f)?;
+            mistake.write(f, self.severity)?;
         }
         if self.omitted > 0 {
             write!(f, "\n{}: and {} more", self.file, self.omitted)?;
@@ -196,17 +240,27 @@ impl Diagnostic {
     }
 }
 
-/// Formats as `path: message; suggestion; help`.
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Diagnostic {
+    /// Formats as `path: message; suggestion; help`.
+    fn write(&self, f: &mut fmt::Formatter<'_>, severity: Severity) -> fmt::Result {
         if !self.problem.path.is_empty() {
             write!(f, "{}: ", self.problem.path)?;
+        }
+        if severity == Severity::Warning {
+            f.write_str("warning: ")?;
         }
         f.write_str(&self.full_message())?;
         for advice in self.advice() {
             write!(f, "; {advice}")?;
         }
         Ok(())
+    }
+}
+
+/// Formats as `path: message; suggestion; help`.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Severity::Error)
     }
 }
 
@@ -372,7 +426,7 @@ impl Mistakes {
 }
 
 /// Returns the known word that was probably meant. `None` if none is near.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > NEAREST_WORD_BYTES {
         return None;
     }

@@ -15,14 +15,31 @@ pub enum LoadError {
     /// The text has mistakes.
     #[error(transparent)]
     Invalid(Diagnostics),
+    /// The addresses that the caller gives cannot be used.
+    #[error(transparent)]
+    Override(OverrideError),
 }
 
-/// An error of giving each device a port, from a first one on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{first}: {devices} devices do not fit between this port and 65535")]
-pub struct PortRangeError {
-    /// The address of the first device.
-    pub first: SocketAddr,
-    /// The number of devices.
-    pub devices: usize,
+/// An error of the addresses that the caller gives in place of those of the file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverrideError {
+    /// The devices do not fit into the ports from the given one on.
+    #[error("{first}: {devices} devices do not find a free port each between this one and 65535")]
+    PortRange {
+        /// The address of the first device.
+        first: SocketAddr,
+        /// The number of devices.
+        devices: usize,
+    },
+    /// Two listeners have the same address.
+    #[error("{one} and {other} would both listen on {address}; give one of them another port")]
+    SameAddress {
+        /// The owner of one listener.
+        one: String,
+        /// The owner of the other one.
+        other: String,
+        /// The address.
+        address: SocketAddr,
+    },
 }

@@ -17,7 +17,9 @@ mod path;
 pub mod raw;
 mod schema;
 mod structure;
+mod surrogates;
 mod tree;
+mod warnings;
 
 use std::fs::File;
 use std::io::Read;
@@ -30,9 +32,12 @@ use serde_yaml::Value;
 use serde_yaml::with::singleton_map_recursive;
 
 pub use self::builtin::{Builtin, builtin, builtins};
+#[cfg(feature = "cli")]
+pub(crate) use self::diagnostics::nearest;
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
-pub use self::error::{LoadError, PortRangeError};
+pub use self::error::{LoadError, OverrideError};
+pub use self::lower::ListenerOverrides;
 use self::lower::LoadContext;
 pub use self::model::*;
 pub use self::path::{FieldPath, Segment};
@@ -59,15 +64,50 @@ use crate::problem::Problem;
 /// assert_eq!(mistakes.mistakes()[0].suggestion.as_deref(), Some("seed"));
 /// ```
 pub fn load(text: &str, file_name: &str, base_dir: Option<&Path>) -> Result<Scenario, Diagnostics> {
+    let loaded = load_text(text, file_name, base_dir, &ListenerOverrides::default())?;
+    // Only the addresses of a caller can be refused.
+    Ok(loaded.scenario)
+}
+
+/// Loads a scenario as [`load`] does, for a house with some listeners at other addresses.
+///
+/// # Errors
+/// Returns a [`LoadError`] with all mistakes of the text, or if the addresses cannot be used.
+pub fn load_with(
+    text: &str,
+    file_name: &str,
+    base_dir: Option<&Path>,
+    overrides: &ListenerOverrides,
+) -> Result<Scenario, LoadError> {
+    let loaded = load_text(text, file_name, base_dir, overrides).map_err(LoadError::Invalid)?;
+    loaded.overrides.map_err(LoadError::Override)?;
+    Ok(loaded.scenario)
+}
+
+/// A scenario without mistakes.
+struct Loaded {
+    scenario: Scenario,
+    /// The outcome of giving its listeners the addresses of the caller.
+    overrides: Result<(), OverrideError>,
+}
+
+fn load_text(
+    text: &str,
+    file_name: &str,
+    base_dir: Option<&Path>,
+    overrides: &ListenerOverrides,
+) -> Result<Loaded, Diagnostics> {
     let tree =
         tree::parse(text).map_err(|error| Diagnostics::from_parse_error(file_name, text, error))?;
     let mut mistakes = Mistakes::default();
     for duplicate in &tree.duplicates {
         mistakes.push(Mistake::duplicate(duplicate));
     }
-    let scenario = check_and_lower(&tree.root, base_dir, &mut mistakes);
-    match scenario {
-        Some(scenario) if mistakes.is_empty() => Ok(Scenario { source: text.into(), ..scenario }),
+    let loaded = check_and_lower(&tree.root, base_dir, overrides, &mut mistakes);
+    match loaded {
+        Some(Loaded { scenario, overrides }) if mistakes.is_empty() => {
+            Ok(Loaded { scenario: Scenario { source: text.into(), ..scenario }, overrides })
+        }
         _ => Err(Diagnostics::from_mistakes(file_name, text, &tree.root, mistakes)),
     }
 }
@@ -101,8 +141,9 @@ fn decode_scenario(checked: &Checked, mistakes: &mut Mistakes) -> Option<raw::Sc
 fn check_and_lower(
     root: &Node,
     base_dir: Option<&Path>,
+    overrides: &ListenerOverrides,
     mistakes: &mut Mistakes,
-) -> Option<Scenario> {
+) -> Option<Loaded> {
     let checked = structure::check_structure(root, schema::root(), mistakes);
     if mistakes.is_full() {
         return None;
@@ -114,17 +155,11 @@ fn check_and_lower(
         let path = checked.path_in_file(path);
         structural_paths.iter().any(|mistake| mistake.starts_with(&path))
     };
-    let has_dropped_items =
-        |path: &FieldPath| checked.has_dropped_items(&checked.path_in_file(path));
-    let context = LoadContext {
-        base_dir,
-        root,
-        has_mistakes: &has_mistakes,
-        has_dropped_items: &has_dropped_items,
-    };
-    let scenario = lower::scenario(&raw, &context, mistakes);
+    let context = LoadContext { base_dir, root, has_mistakes: &has_mistakes };
+    let mut scenario = lower::scenario(&raw, &context, mistakes);
+    let overrides = lower::assign_listeners(&mut scenario, &raw, overrides, mistakes);
     mistakes.rewrite_after(structural, |path| checked.path_in_file(path));
-    Some(scenario)
+    Some(Loaded { scenario, overrides })
 }
 
 /// Loads a scenario file. Paths in it are relative to its folder.
@@ -132,18 +167,42 @@ fn check_and_lower(
 /// # Errors
 /// Returns a [`LoadError`] if the file cannot be read, or with all mistakes of its text.
 pub fn load_file(path: &Path) -> Result<Scenario, LoadError> {
-    let name = path.display().to_string();
+    load_file_with(path, &ListenerOverrides::default())
+}
+
+/// Loads a scenario file as [`load_file`] does, for a house with some listeners at other addresses.
+///
+/// # Errors
+/// Returns a [`LoadError`] if the file cannot be read, with all mistakes of its text, or if the addresses
+/// cannot be used.
+pub fn load_file_with(path: &Path, overrides: &ListenerOverrides) -> Result<Scenario, LoadError> {
+    let file = File::open(path).map_err(LoadError::Read)?;
+    load_from(file, &path.display().to_string(), path.parent(), overrides)
+}
+
+/// Loads a scenario from a stream, as [`load_with`] does from a text.
+///
+/// # Errors
+/// As [`load_file_with`].
+pub(crate) fn load_from(
+    stream: impl Read,
+    name: &str,
+    base_dir: Option<&Path>,
+    overrides: &ListenerOverrides,
+) -> Result<Scenario, LoadError> {
     // One byte more than allowed shows that a file is too large without reading all of it.
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(LoadError::Read)?;
-    file.take(limits::SCENARIO_BYTES as u64 + 1)
+    stream
+        .take(limits::SCENARIO_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(LoadError::Read)?;
-    let loaded = match String::from_utf8(bytes) {
-        Ok(text) => load(&text, &name, path.parent()),
-        Err(error) => Err(not_utf8(&name, error.as_bytes(), error.utf8_error().valid_up_to())),
-    };
-    loaded.map_err(LoadError::Invalid)
+    match String::from_utf8(bytes) {
+        Ok(text) => load_with(&text, name, base_dir, overrides),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            Err(LoadError::Invalid(not_utf8(name, error.as_bytes(), valid)))
+        }
+    }
 }
 
 /// Reports bytes of which the first `valid` are UTF-8 and the next one is not.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::PortRangeError;
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
@@ -103,42 +102,6 @@ impl Scenario {
         self.slaves.iter_mut().for_each(|slave| slave.listen.set_port(0));
         self.http_targets.iter_mut().for_each(|target| target.listen.set_port(0));
     }
-
-    /// Sets the address of the first device's API to `first`, and those of the others to the ports
-    /// after it. With port 0 each takes a free one.
-    ///
-    /// # Errors
-    /// Returns a [`PortRangeError`] if there are more devices than ports.
-    pub fn listen_http(&mut self, first: SocketAddr) -> Result<(), PortRangeError> {
-        self.set_addresses(first, |device| &mut device.http)
-    }
-
-    /// Sets the addresses of the devices' Modbus servers, as [`Scenario::listen_http`] does for their
-    /// APIs.
-    ///
-    /// # Errors
-    /// Returns a [`PortRangeError`] if there are more devices than ports.
-    pub fn listen_modbus(&mut self, first: SocketAddr) -> Result<(), PortRangeError> {
-        self.set_addresses(first, |device| &mut device.modbus.listen)
-    }
-
-    fn set_addresses(
-        &mut self,
-        first: SocketAddr,
-        address: impl Fn(&mut DevicePlan) -> &mut SocketAddr,
-    ) -> Result<(), PortRangeError> {
-        let devices = self.devices.len();
-        for (index, device) in self.devices.iter_mut().enumerate() {
-            let port = match (first.port(), u16::try_from(index)) {
-                (0, _) => Some(0),
-                (first, Ok(index)) => first.checked_add(index),
-                (_, Err(_)) => None,
-            };
-            let port = port.ok_or(PortRangeError { first, devices })?;
-            *address(device) = SocketAddr::new(first.ip(), port);
-        }
-        Ok(())
-    }
 }
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -179,7 +142,7 @@ impl Default for DevicePlan {
         Self {
             identity: Identity { id, license: License::default() },
             firmware: Firmware::DEFAULT,
-            http: loopback(Self::HTTP_PORT),
+            http: Self::HTTP,
             modbus: ModbusPlan::default(),
             action_policy: ActionPolicy::default(),
             actions: None,
@@ -193,8 +156,8 @@ impl Default for DevicePlan {
 }
 
 impl DevicePlan {
-    /// The default port of the first device's API; those of the others count up.
-    pub const HTTP_PORT: u16 = 8080;
+    /// The default address of the first device's API; those of the others count up.
+    pub const HTTP: SocketAddr = loopback(8080);
     /// The default port of the first device's Modbus server; those of the others count up.
     pub const MODBUS_PORT: u16 = 1502;
     /// The default id of the first device; those of the others count up.
@@ -215,7 +178,7 @@ impl DevicePlan {
             hardware: self.hardware.clone(),
             seed,
             resumed: None,
-            sd_dir: None,
+            sd_folder: None,
         }
     }
 
@@ -223,21 +186,6 @@ impl DevicePlan {
     #[must_use]
     pub fn default_id(index: u64) -> DeviceId {
         DeviceId::from_number(Self::FIRST_ID.wrapping_add(index))
-    }
-
-    /// Returns the default address of the `index`-th device's API. `None` if the ports are used up.
-    #[must_use]
-    pub fn default_listener(index: usize) -> Option<SocketAddr> {
-        let offset = u16::try_from(index).ok()?;
-        Self::HTTP_PORT.checked_add(offset).map(loopback)
-    }
-
-    /// Returns the default address of the `index`-th device's Modbus server. `None` if the ports are
-    /// used up.
-    #[must_use]
-    pub fn default_modbus(index: usize) -> Option<SocketAddr> {
-        let offset = u16::try_from(index).ok()?;
-        Self::MODBUS_PORT.checked_add(offset).map(loopback)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::diagnostics::{Diagnostic, Diagnostics};
+use super::diagnostics::{Diagnostic, Diagnostics, Severity};
 use super::tree::Span;
 
 /// Lines before a mistake that are shown with it.
@@ -13,7 +13,7 @@ const CONTEXT_LINES: usize = 2;
 /// line, only the line and column are shown.
 const EXCERPT_BYTES: usize = 4096;
 
-/// Renders all mistakes, then their number.
+/// Renders all mistakes, then their number. The number of warnings stands where the file is called valid.
 pub(super) fn render(diagnostics: &Diagnostics, styled: bool) -> String {
     let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
@@ -21,13 +21,19 @@ pub(super) fn render(diagnostics: &Diagnostics, styled: bool) -> String {
         text.push_str(&render_mistake(&renderer, diagnostics, mistake));
         text.push_str("\n\n");
     }
-    let _ = writeln!(text, "{}: {}", diagnostics.file(), diagnostics.summary());
+    if diagnostics.severity() == Severity::Error {
+        let _ = writeln!(text, "{}: {}", diagnostics.file(), diagnostics.summary());
+    }
     text
 }
 
 fn render_mistake(renderer: &Renderer, diagnostics: &Diagnostics, mistake: &Diagnostic) -> String {
     let source = diagnostics.source();
-    let title = Level::ERROR.primary_title(mistake.problem.message.as_str());
+    let level = match diagnostics.severity() {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(mistake.problem.message.as_str());
     let excerpt = excerpt(source, mistake.span);
     if excerpt.text.is_empty() || excerpt.text.len() > EXCERPT_BYTES {
         let Span { line, column, .. } = mistake.span;

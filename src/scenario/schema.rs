@@ -12,8 +12,26 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let generator = SchemaSettings::draft2020_12().into_generator();
     let mut schema = generator.into_root_schema_for::<raw::Scenario>().to_value();
     join_lines(&mut schema);
-    schema
+    with_id(schema)
 });
+
+/// The address of the schema, by which editors and validators tell it from others. It is the text's own
+/// and leads nowhere.
+const ID: &str = "urn:wwsim:scenario";
+
+/// Puts the id behind `$schema`, which is first.
+fn with_id(schema: Value) -> Value {
+    let Value::Object(members) = schema else { return schema };
+    let mut identified = serde_json::Map::new();
+    for (key, member) in members {
+        let is_dialect = key == "$schema";
+        identified.insert(key, member);
+        if is_dialect {
+            identified.insert("$id".to_owned(), ID.into());
+        }
+    }
+    Value::Object(identified)
+}
 
 /// Joins the lines of descriptions, which come from wrapped comments.
 fn join_lines(schema: &mut Value) {

@@ -11,7 +11,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::diagnostics::{Mistake, Mistakes, join_or, nearest};
 use super::path::{FieldPath, Segment};
-use super::raw::{scalar_named, scalar_with_pattern};
+use super::raw::{EXTENSION_PATTERN, ScalarCheck, scalar_named, scalar_with_pattern};
 use super::schema;
 use super::tree::{MapEntry, Node, NodeContent, NodeKind, Scalar};
 use crate::notation::shortened;
@@ -32,11 +32,6 @@ pub(super) struct Checked {
 type RetainedItems = HashMap<FieldPath, Vec<usize>>;
 
 impl Checked {
-    /// Returns true if items of a list at or below this path of the file were dropped.
-    pub(super) fn has_dropped_items(&self, path: &FieldPath) -> bool {
-        self.retained.keys().any(|list| list.starts_with(path))
-    }
-
     /// Converts a path in the decoded values to the path in the file, whose lists may have more items.
     pub(super) fn path_in_file(&self, path: &FieldPath) -> FieldPath {
         let mut in_file = FieldPath::root();
@@ -214,6 +209,9 @@ impl StructureCheck<'_> {
     fn object(&mut self, entries: &[MapEntry], form: &'static Schema) -> Option<Value> {
         let mut mapping = Mapping::with_capacity(entries.len());
         for entry in entries {
+            if is_extension(&entry.key, form) {
+                continue;
+            }
             if let Some(schema) = self.schema_of_key(entry, form) {
                 let value = self.below(Segment::Key(entry.key.clone()), |check| {
                     check.node(&entry.value, schema)
@@ -262,15 +260,14 @@ impl StructureCheck<'_> {
         if let Some(schema) = properties.and_then(|properties| properties.get(&*entry.key)) {
             return Some(schema);
         }
-        if let Some(patterns) = form["patternProperties"].as_object() {
-            let (pattern, schema) = patterns.iter().next()?;
-            return match scalar_with_pattern(pattern).map(|check| check(&entry.key)) {
-                Some(Err(error)) => {
+        if let Some((check, schema)) = key_check(form) {
+            return match check(&entry.key) {
+                Err(error) => {
                     let mistake = self.key_mistake(&entry.key, error.to_string());
                     self.mistakes.push(mistake);
                     None
                 }
-                _ => Some(schema),
+                Ok(()) => Some(schema),
             };
         }
         if form["additionalProperties"].is_object() {
@@ -463,6 +460,17 @@ impl From<f64> for Bound {
     fn from(number: f64) -> Self {
         Self(number)
     }
+}
+
+/// Returns the check of a mapping's keys, if all of them have one pattern, and the schema of its values.
+fn key_check(form: &'static Schema) -> Option<(ScalarCheck, &'static Schema)> {
+    let (pattern, schema) = form["patternProperties"].as_object()?.iter().next()?;
+    scalar_with_pattern(pattern).map(|check| (check, schema))
+}
+
+/// Returns true if the value under a key is not read, because it is a place for anchors.
+fn is_extension(key: &str, form: &'static Schema) -> bool {
+    !form["patternProperties"][EXTENSION_PATTERN].is_null() && key.starts_with("x-")
 }
 
 /// Describes the forms that a value may have, for a message.

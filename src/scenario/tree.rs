@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, Tag};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as ParserSpan, Tag};
 
 use super::path::{FieldPath, Segment};
+use super::surrogates::{self, JoinedText};
 use crate::limits;
 use crate::problem::Problem;
 
@@ -125,6 +126,26 @@ impl Node {
         (node.span, key)
     }
 
+    /// Creates the tree of a text without a document.
+    pub(super) fn nothing() -> Self {
+        Self::scalar(Span { line: 1, column: 1, ..Span::default() }, "".into(), NodeKind::Null)
+    }
+
+    /// Returns the value under a key of a mapping.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        let NodeContent::Map(entries) = &self.content else { return None };
+        entries.iter().find(|entry| &*entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// Returns the value at a path.
+    pub(super) fn find(&self, path: &FieldPath) -> Option<&Self> {
+        path.segments().iter().try_fold(self, |node, segment| match (segment, &node.content) {
+            (Segment::Key(key), _) => node.get(key),
+            (Segment::Index(index), NodeContent::List(items)) => items.get(*index),
+            (Segment::Index(_), _) => None,
+        })
+    }
+
     /// Creates a tree without spans, for rules from the control plane.
     pub(super) fn from_json(value: &serde_json::Value) -> Self {
         use serde_json::Value;
@@ -171,7 +192,12 @@ pub(super) fn parse(text: &str) -> Result<Tree, ParseError> {
         );
         return Err(ParseError::new(Span { line: 1, column: 1, ..Span::default() }, message));
     }
-    Builder::new(text).build()
+    match surrogates::join(text) {
+        Some(JoinedText { text: parsed, bytes, escapes }) => {
+            Builder::new(SpanLocator { text, bytes: Some(bytes), escapes }).build(&parsed)
+        }
+        None => Builder::new(SpanLocator::new(text)).build(text),
+    }
 }
 
 /// The size of a node with all nodes below it.
@@ -214,7 +240,25 @@ struct OpenNode {
 
 enum OpenContent {
     List(Vec<Node>),
-    Map { entries: Vec<MapEntry>, keys: HashMap<Arc<str>, Span>, key: Option<(Arc<str>, Span)> },
+    Map(OpenMap),
+}
+
+/// A mapping whose end has not been read.
+#[derive(Default)]
+struct OpenMap {
+    entries: Vec<MapEntry>,
+    keys: HashMap<Arc<str>, Span>,
+    /// The key whose value comes next.
+    key: Option<OpenKey>,
+    /// The entries of the mappings under merge keys, which give way to the mapping's own.
+    merged: Vec<MapEntry>,
+}
+
+struct OpenKey {
+    text: Arc<str>,
+    span: Span,
+    /// True for `<<`, whose value is merged into the mapping.
+    is_merge: bool,
 }
 
 struct Builder<'a> {
@@ -228,9 +272,9 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(text: &'a str) -> Self {
+    fn new(locator: SpanLocator<'a>) -> Self {
         Self {
-            locator: SpanLocator::new(text),
+            locator,
             frames: Vec::new(),
             anchors: HashMap::new(),
             nodes: 0,
@@ -240,13 +284,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self) -> Result<Tree, ParseError> {
+    /// Builds the tree of a text, whose spans are those of the locator's text.
+    fn build(mut self, parsed: &str) -> Result<Tree, ParseError> {
         let mut documents = 0;
-        for event in Parser::new_from_str(self.locator.text) {
-            let (event, span) = event.map_err(|error| {
-                let span = self.locator.locate(ParserSpan::empty(*error.marker()));
-                ParseError::new(span, format!("not YAML: {}", error.info()))
-            })?;
+        for event in Parser::new_from_str(parsed) {
+            let (event, span) = event.map_err(|error| self.syntax_error(&error))?;
             let span = self.locator.locate(span);
             match event {
                 Event::DocumentStart(_) => {
@@ -264,18 +306,26 @@ impl<'a> Builder<'a> {
                     self.open(OpenContent::List(Vec::new()), anchor, tag.as_deref(), span)?;
                 }
                 Event::MappingStart(anchor, tag) => {
-                    let (entries, keys) = (Vec::new(), HashMap::new());
-                    let map = OpenContent::Map { entries, keys, key: None };
+                    let map = OpenContent::Map(OpenMap::default());
                     self.open(map, anchor, tag.as_deref(), span)?;
                 }
                 Event::SequenceEnd | Event::MappingEnd => self.close()?,
                 Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
             }
         }
-        let nothing = || {
-            Node::scalar(Span { line: 1, column: 1, ..Span::default() }, "".into(), NodeKind::Null)
-        };
-        Ok(Tree { root: self.root.unwrap_or_else(nothing), duplicates: self.duplicates })
+        Ok(Tree { root: self.root.unwrap_or_else(Node::nothing), duplicates: self.duplicates })
+    }
+
+    fn syntax_error(&self, error: &ScanError) -> ParseError {
+        let span = self.locator.locate(ParserSpan::empty(*error.marker()));
+        let mistake = ParseError::new(span, format!("not YAML: {}", error.info()));
+        let (before, behind) = self.locator.text.split_at_checked(span.start).unwrap_or_default();
+        if before.ends_with('$') && behind.starts_with('{') {
+            return mistake.help(
+                "between braces or brackets a text with `${…}` needs quotes, as \"http://${bulb}/\"",
+            );
+        }
+        mistake
     }
 
     fn scalar(
@@ -295,7 +345,9 @@ impl<'a> Builder<'a> {
         };
         self.charge(Weight { nodes: 1, bytes: text.len(), height: 0 }, span)?;
         if self.expects_key() {
-            return self.set_key(text, span);
+            let is_merge = &*text == "<<" && style == ScalarStyle::Plain;
+            self.set_key(OpenKey { text, span, is_merge });
+            return Ok(());
         }
         self.insert(Node::scalar(span, text, kind), anchor)
     }
@@ -320,7 +372,7 @@ impl<'a> Builder<'a> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let content = match frame.content {
             OpenContent::List(items) => NodeContent::List(items),
-            OpenContent::Map { entries, .. } => NodeContent::Map(entries),
+            OpenContent::Map(map) => NodeContent::Map(map.close()),
         };
         self.insert(Node { span: frame.span, content }, frame.anchor)
     }
@@ -361,7 +413,7 @@ impl<'a> Builder<'a> {
     fn expects_key(&self) -> bool {
         matches!(
             self.frames.last(),
-            Some(OpenNode { content: OpenContent::Map { key: None, .. }, .. })
+            Some(OpenNode { content: OpenContent::Map(OpenMap { key: None, .. }), .. })
         )
     }
 
@@ -373,16 +425,10 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn set_key(&mut self, text: Arc<str>, span: Span) -> Result<(), ParseError> {
-        if &*text == "<<" {
-            return Err(ParseError::new(span, "merge keys (`<<`) are not supported")
-                .help("an anchor stands for a whole value: `units: *units`"));
+    fn set_key(&mut self, key: OpenKey) {
+        if let Some(OpenNode { content: OpenContent::Map(map), .. }) = self.frames.last_mut() {
+            map.key = Some(key);
         }
-        if let Some(OpenNode { content: OpenContent::Map { key, .. }, .. }) = self.frames.last_mut()
-        {
-            *key = Some((text, span));
-        }
-        Ok(())
     }
 
     /// Adds a complete value to the node that contains it.
@@ -398,8 +444,9 @@ impl<'a> Builder<'a> {
             for frame in &self.frames {
                 path.push(match &frame.content {
                     OpenContent::List(items) => Segment::Index(items.len()),
-                    OpenContent::Map { key, .. } => {
-                        Segment::Key(key.as_ref().map_or_else(|| "".into(), |(key, _)| key.clone()))
+                    OpenContent::Map(map) => {
+                        let key = map.key.as_ref().map(|key| Arc::clone(&key.text));
+                        Segment::Key(key.unwrap_or_else(|| "".into()))
                     }
                 });
             }
@@ -408,28 +455,66 @@ impl<'a> Builder<'a> {
         // The path is needed for duplicates only, but must be built before the frame is changed.
         let is_duplicate = matches!(
             self.frames.last(),
-            Some(OpenNode { content: OpenContent::Map { keys, key: Some((key, _)), .. }, .. })
-                if keys.contains_key(key)
+            Some(OpenNode { content: OpenContent::Map(OpenMap { keys, key: Some(key), .. }), .. })
+                if keys.contains_key(&key.text)
         );
         let duplicate = is_duplicate.then(path);
         match self.frames.last_mut().map(|frame| &mut frame.content) {
             None => self.root = Some(node),
             Some(OpenContent::List(items)) => items.push(node),
-            Some(OpenContent::Map { entries, keys, key }) => {
-                let Some((key, key_span)) = key.take() else { return Ok(()) };
+            Some(OpenContent::Map(map)) => {
+                let Some(OpenKey { text: key, span: key_span, is_merge }) = map.key.take() else {
+                    return Ok(());
+                };
                 if node.is_empty_scalar() {
                     node.span = key_span;
                 }
                 if let Some(path) = duplicate {
-                    let first = keys[&key];
+                    let first = map.keys[&key];
                     self.duplicates.push(DuplicateKey { path, first, second: key_span });
                 } else {
-                    keys.insert(Arc::clone(&key), key_span);
-                    entries.push(MapEntry { key, key_span, value: node });
+                    map.keys.insert(Arc::clone(&key), key_span);
+                    if is_merge {
+                        map.merge(node)?;
+                    } else {
+                        map.entries.push(MapEntry { key, key_span, value: node });
+                    }
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl OpenMap {
+    /// Takes the value of a merge key: a mapping, or a list of mappings of which an earlier one counts
+    /// before a later one.
+    fn merge(&mut self, value: Node) -> Result<(), ParseError> {
+        let span = value.span;
+        let mappings = match value {
+            Node { content: NodeContent::List(items), .. } => items,
+            other => vec![other],
+        };
+        for mapping in mappings {
+            let NodeContent::Map(entries) = mapping.content else {
+                return Err(ParseError::new(span, "`<<` merges mappings alone")
+                    .help("write the alias of a mapping, as `<<: *unit`, or a list of them"));
+            };
+            self.merged.extend(entries);
+        }
+        Ok(())
+    }
+
+    /// Returns the entries: its own, then those that are merged and that it does not have itself.
+    fn close(self) -> Vec<MapEntry> {
+        let Self { mut entries, mut keys, merged, .. } = self;
+        for entry in merged {
+            if !keys.contains_key(&entry.key) {
+                keys.insert(Arc::clone(&entry.key), entry.key_span);
+                entries.push(entry);
+            }
+        }
+        entries
     }
 }
 
@@ -504,13 +589,15 @@ struct SpanLocator<'a> {
     text: &'a str,
     /// The byte at which each character begins. `None` for ASCII text, in which they are the same.
     bytes: Option<Vec<u32>>,
+    /// The positions of escapes that are shorter in the parsed text, in its characters.
+    escapes: Vec<usize>,
 }
 
 impl<'a> SpanLocator<'a> {
     fn new(text: &'a str) -> Self {
         let offset = |(offset, _)| u32::try_from(offset).unwrap_or(u32::MAX);
         let bytes = (!text.is_ascii()).then(|| text.char_indices().map(offset).collect());
-        Self { text, bytes }
+        Self { text, bytes, escapes: Vec::new() }
     }
 
     fn byte(&self, character: usize) -> usize {
@@ -521,12 +608,20 @@ impl<'a> SpanLocator<'a> {
         byte.min(self.text.len())
     }
 
+    /// Returns the column of a position in the original, counted from 1.
+    fn column(&self, at: Marker) -> usize {
+        let (position, before) = (at.index(), at.col());
+        let count = |end: usize| self.escapes.partition_point(|escape| *escape < end);
+        let shorter = count(position) - count(position.saturating_sub(before)).min(count(position));
+        before + 1 + shorter * surrogates::SHORTER_BY
+    }
+
     /// Returns the part of a parser's span that is on its first line.
     fn locate(&self, span: ParserSpan) -> Span {
         let (start, end) = (self.byte(span.start.index()), self.byte(span.end.index()));
         let text = self.text.get(start..end.max(start)).unwrap_or_default();
         let first_line = text.find(['\n', '\r']).unwrap_or(text.len());
-        let (line, column) = (span.start.line().max(1), span.start.col() + 1);
+        let (line, column) = (span.start.line().max(1), self.column(span.start));
         Span { line, column, start, end: start + first_line }
     }
 }
@@ -692,7 +787,8 @@ mod tests {
     fn unsupported_syntax_is_named() {
         assert!(error("a: *a").contains("not YAML"));
         assert_eq!(error("&a [*a]"), "an alias to something that contains it");
-        assert_eq!(error("a: {<<: {b: 1}}"), "merge keys (`<<`) are not supported");
+        assert_eq!(error("a: {<<: 5}"), "`<<` merges mappings alone");
+        assert_eq!(error("a: {<<: [{b: 1}, 5]}"), "`<<` merges mappings alone");
         assert_eq!(error("a: !include b"), "tags are not supported");
         assert_eq!(error("? [a]\n: b"), "a key that is no plain word");
         assert_eq!(error("a: 1\n---\nb: 2\n"), "a second document");

@@ -300,7 +300,34 @@ mod tests {
             assert_eq!(fixture.status(), MeterStatus::NoData);
         }
         let status = fixture.engine.get("out").unwrap();
-        assert_eq!((status.evaluated, status.fired), (5, 1));
+        assert_eq!((status.evaluated, status.fired), (0, 1), "five looks, but no reading yet");
+    }
+
+    // Ruling: FAULT-6.
+    #[tokio::test]
+    async fn a_rule_counts_readings_and_not_who_looks() {
+        let fixture = fixture(ensor());
+        let evaluated = |id| fixture.engine.get(id).unwrap().evaluated;
+        fixture.silence("out", Silence::NoData, None);
+        fixture.clock.advance(MINUTE).await.unwrap();
+        let first = evaluated("out");
+        assert!((55..=60).contains(&first), "one each second, also those that are lost: {first}");
+        for _ in 0..5 {
+            fixture.status();
+        }
+        assert_eq!(evaluated("out"), first);
+        fixture.engine.arm("out", false).unwrap();
+        fixture.clock.advance(MINUTE).await.unwrap();
+        assert_eq!(evaluated("out"), first, "not armed");
+        fixture.engine.arm("out", true).unwrap();
+        fixture.silence("late", Silence::NoData, None);
+        fixture.clock.jump(MINUTE).await.unwrap();
+        let late = evaluated("late");
+        assert!((55..=60).contains(&late), "{late}");
+        assert_eq!(evaluated("out"), first + late);
+        let listed: Vec<u64> =
+            fixture.engine.list().iter().map(|status| status.evaluated).collect();
+        assert_eq!(listed, [first + late, late]);
     }
 
     #[tokio::test]

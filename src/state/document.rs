@@ -4,13 +4,13 @@
 //! sum of the JSON that follows. The MD5 sum detects a torn file; it is no protection against tampering.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
 
 use md5::{Digest, Md5};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::folder::{EntryKind, Folder};
 
 /// The first word of every document.
 const MAGIC: &str = "wwsim-state";
@@ -21,48 +21,30 @@ const DOCUMENT_BYTES: u64 = 1024 * 1024;
 /// Unusable files of one name that are kept. If there are more, the user must look at them.
 const BROKEN_FILES: u32 = 100;
 
-/// Replaces a document: writes it to a temporary path, syncs it and renames it. It is on the disk when
+/// Replaces a document: writes it to a temporary file, syncs it and renames it. It is on the disk when
 /// this returns.
-pub(super) fn write(path: &Path, kind: &str, value: &impl Serialize) -> io::Result<()> {
+pub(super) fn write(
+    folder: &Folder,
+    name: &str,
+    kind: &str,
+    value: &impl Serialize,
+) -> io::Result<()> {
     let body = serde_json::to_vec(value)?;
     let mut text = first_line(kind, &body).into_bytes();
     text.extend_from_slice(&body);
     text.push(b'\n');
-    let temporary = temporary_path(path);
-    let mut file = private_file(&temporary)?;
+    let temporary = temporary_name(name);
+    // The process before may have been killed while it wrote.
+    folder.expect_kind(&temporary, EntryKind::File)?;
+    if folder.kind(&temporary)?.is_some() {
+        folder.remove(&temporary)?;
+    }
+    // Only its owner can read it, because it contains passwords.
+    let mut file = folder.create_file_with(&temporary, 0o600)?;
     file.write_all(&text)?;
     file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    sync_folder(path)
-}
-
-/// Creates a folder and its missing parents, and syncs them, so that they survive a power cut.
-pub(super) fn create_folder(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_folder(parent)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(path),
-    }
-}
-
-/// Syncs the folder of `path`, so that a new name in it survives a power cut.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
+    folder.rename(&temporary, name)?;
+    folder.sync()
 }
 
 fn first_line(kind: &str, body: &[u8]) -> String {
@@ -76,28 +58,22 @@ fn first_line(kind: &str, body: &[u8]) -> String {
     line
 }
 
-/// Returns the path at which a document is written before it is renamed. A file that is left there is
+/// Returns the name under which a document is written before it is renamed. A file that is left there is
 /// never read.
-fn temporary_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    name.into()
-}
-
-/// Creates a file that only its owner can read, because it contains passwords or a token.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+fn temporary_name(name: &str) -> String {
+    format!("{name}.tmp")
 }
 
 /// Reads a document. `None` if there is none, or if it is torn, of another kind, or of another version;
-/// such a file is set aside.
-pub(super) fn read<T: DeserializeOwned>(path: &Path, kind: &str) -> io::Result<Option<T>> {
+/// such a file is set aside. A document that could not be written is refused, too.
+pub(super) fn read<T: DeserializeOwned>(
+    folder: &Folder,
+    name: &str,
+    kind: &str,
+) -> io::Result<Option<T>> {
+    folder.expect_kind(temporary_name(name), EntryKind::File)?;
     let mut bytes = Vec::new();
-    match File::open(path) {
+    match folder.read(name) {
         Ok(file) => {
             // One byte more than allowed shows that a file is too large without reading all of it.
             file.take(DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
@@ -107,7 +83,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path, kind: &str) -> io::Result<O
     }
     match decode(&bytes, kind) {
         Ok(value) => Ok(Some(value)),
-        Err(defect) => set_aside(path, &defect).map(|()| None),
+        Err(defect) => set_aside(folder, name, &defect).map(|()| None),
     }
 }
 
@@ -142,22 +118,19 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], kind: &str) -> Result<T, DocumentDe
 }
 
 /// Renames an unusable file to a name that says so, and warns.
-pub(super) fn set_aside(path: &Path, reason: &impl fmt::Display) -> io::Result<()> {
-    let names = (1..=BROKEN_FILES).map(|number| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".broken-{number}"));
-        PathBuf::from(name)
-    });
-    let free = names.into_iter().find(|name| fs::symlink_metadata(name).is_err());
-    let to = free.ok_or_else(|| {
+pub(super) fn set_aside(folder: &Folder, name: &str, reason: &impl fmt::Display) -> io::Result<()> {
+    let path = folder.path_of(name);
+    let mut names = (1..=BROKEN_FILES).map(|number| format!("{name}.broken-{number}"));
+    let free = names.find(|name| matches!(folder.kind(name), Ok(None)));
+    let aside = free.ok_or_else(|| {
         io::Error::other(format!(
             "{} cannot be used ({reason}), and {} files like it are there already: look at them and remove them",
             path.display(),
             BROKEN_FILES
         ))
     })?;
-    fs::rename(path, &to)?;
+    folder.rename(name, &aside)?;
+    let to = folder.path_of(&aside);
     tracing::warn!(file = %path.display(), aside = %to.display(), %reason, "a state file cannot be used and is set aside");
-    eprintln!("wwsim: {} cannot be used: {reason}; it is now {}", path.display(), to.display());
     Ok(())
 }

@@ -1,32 +1,40 @@
 //! The state directory, by which a house continues after its process has ended.
 //!
 //! `house.json` contains the identity of the house and its virtual time. Each device has a folder named
-//! by its id, with `device.json` and its SD card. One process uses the directory at a time: it locks
-//! `wwsim.lock`, and the system releases the lock however the process ends.
+//! by its id, with `device.json` and its SD card. Links in it are not followed (STATE-4). One process uses
+//! the directory at a time: it locks `wwsim.lock`, and the system releases the lock however the process
+//! ends.
 
 mod document;
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::VirtualTime;
+use crate::device::sd::CardFolder;
 use crate::device::{DeviceDocument, DeviceId, ResumePoint};
+use crate::folder::Folder;
 use crate::scenario::Scenario;
-
-#[cfg(feature = "cli")]
-pub(crate) use self::document::private_file;
 
 /// A state directory that this process has locked until this is dropped.
 #[derive(Debug)]
 pub struct StateDir {
-    root: PathBuf,
+    /// The path that the user gave, for messages.
+    path: PathBuf,
+    root: Arc<Folder>,
     lock: File,
 }
+
+/// The document of the house.
+const HOUSE: &str = "house.json";
+/// The document of a device, in the folder of the device.
+const DEVICE: &str = "device.json";
 
 impl Drop for StateDir {
     fn drop(&mut self) {
@@ -90,15 +98,13 @@ impl StateDir {
     ///
     /// # Errors
     /// Returns a [`StateError`] if the directory is in use or the file system fails.
-    pub fn open(root: &Path) -> Result<Self, StateError> {
-        let dir = || root.display().to_string();
-        let lock = document::create_folder(root).and_then(|()| {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).open(root.join("wwsim.lock"))
-        });
-        let lock = lock.map_err(|source| StateError::Io { dir: dir(), source })?;
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let dir = || path.display().to_string();
+        let opened = Folder::create(path)
+            .and_then(|root| Ok((root.lock_file("wwsim.lock")?, Arc::new(root))));
+        let (lock, root) = opened.map_err(|source| StateError::Io { dir: dir(), source })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), root, lock }),
             Err(TryLockError::WouldBlock) => Err(StateError::InUse(dir())),
             Err(TryLockError::Error(source)) => Err(StateError::Io { dir: dir(), source }),
         }
@@ -110,7 +116,7 @@ impl StateDir {
     /// Returns a [`StateError`] if the directory belongs to another house or the file system fails.
     pub fn load(&self, scenario: &Scenario) -> Result<Continuation, StateError> {
         let house: Option<HouseState> =
-            document::read(&self.house_path(), "house").map_err(|source| self.io_error(source))?;
+            document::read(&self.root, HOUSE, "house").map_err(|source| self.io_error(source))?;
         if let Some(house) = &house {
             self.check_same_house(house, scenario)?;
         }
@@ -121,11 +127,14 @@ impl StateDir {
         };
         for plan in &scenario.devices {
             let id = &plan.identity.id;
-            let Some(saved) = self.read_device(id)? else { continue };
+            let Some(folder) = self.device_folder(id)? else { continue };
+            let saved: Option<DeviceDocument> = document::read(&folder, DEVICE, "device")
+                .map_err(|source| self.io_error(source))?;
+            let Some(saved) = saved else { continue };
             let resumed = match saved.resume_point(id) {
                 Ok(resumed) => resumed,
                 Err(reason) => {
-                    document::set_aside(&self.device_path(id), &reason)
+                    document::set_aside(&folder, DEVICE, &reason)
                         .map_err(|source| self.io_error(source))?;
                     continue;
                 }
@@ -156,11 +165,16 @@ impl StateDir {
         } else {
             return Ok(());
         };
-        Err(StateError::OtherHouse { dir: self.root.display().to_string(), difference })
+        Err(StateError::OtherHouse { dir: self.path.display().to_string(), difference })
     }
 
-    fn read_device(&self, id: &DeviceId) -> Result<Option<DeviceDocument>, StateError> {
-        document::read(&self.device_path(id), "device").map_err(|source| self.io_error(source))
+    /// Opens the folder of a device. `None` if there is none yet.
+    fn device_folder(&self, id: &DeviceId) -> Result<Option<Folder>, StateError> {
+        match self.root.folder(id.as_str()) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.io_error(error)),
+        }
     }
 
     /// Writes the state of the house. Blocks on the file system.
@@ -168,7 +182,7 @@ impl StateDir {
     /// # Errors
     /// Returns the error of the file system.
     pub fn write_house(&self, house: &HouseState) -> io::Result<()> {
-        document::write(&self.house_path(), "house", house)
+        document::write(&self.root, HOUSE, "house", house)
     }
 
     /// Writes the state of a device. Blocks on the file system.
@@ -176,26 +190,18 @@ impl StateDir {
     /// # Errors
     /// Returns the error of the file system.
     pub fn write_device(&self, id: &DeviceId, saved: &DeviceDocument) -> io::Result<()> {
-        document::create_folder(&self.root.join(id.as_str()))?;
-        document::write(&self.device_path(id), "device", saved)
+        let folder = self.root.add_folder_synced(id.as_str())?;
+        document::write(&folder, DEVICE, "device", saved)
     }
 
     /// Returns the folder that is the SD card of a device.
     #[must_use]
-    pub fn sd_card(&self, id: &DeviceId) -> PathBuf {
-        self.root.join(id.as_str()).join("sdcard")
-    }
-
-    fn house_path(&self) -> PathBuf {
-        self.root.join("house.json")
-    }
-
-    fn device_path(&self, id: &DeviceId) -> PathBuf {
-        self.root.join(id.as_str()).join("device.json")
+    pub fn sd_card(&self, id: &DeviceId) -> CardFolder {
+        CardFolder { state: Arc::clone(&self.root), device: id.as_str().into() }
     }
 
     fn io_error(&self, source: io::Error) -> StateError {
-        StateError::Io { dir: self.root.display().to_string(), source }
+        StateError::Io { dir: self.path.display().to_string(), source }
     }
 }
 

@@ -62,8 +62,8 @@ struct AnnouncedService {
 struct ReconcileResult {
     /// True if a service was announced or withdrawn.
     changed: bool,
-    /// True if an announcement failed and has to be tried again.
-    failed: bool,
+    /// The first announcement that failed and has to be tried again.
+    failure: Option<(String, mdns_sd::Error)>,
 }
 
 /// The announcement of a service, which is withdrawn when this is dropped.
@@ -195,12 +195,18 @@ impl Announcer {
         let mut announcements: Vec<Announcement> = Vec::new();
         // The instant at which all announcements are repeated.
         let mut repeat_at = None;
+        // So that the log says the first failure of many.
+        let mut failed = false;
         loop {
             changes.borrow_and_update();
             let modbus_address = modbus.borrow_and_update().listening();
             let mut services = services(&device, http, modbus_address);
             services.retain(|service| self.announces(service.address));
-            let ReconcileResult { changed, failed } = self.reconcile(&mut announcements, services);
+            let ReconcileResult { changed, failure } = self.reconcile(&mut announcements, services);
+            let failed_before = std::mem::replace(&mut failed, failure.is_some());
+            if let Some((service, error)) = failure.filter(|_| !failed_before) {
+                tracing::warn!(%service, %error, "cannot announce, trying on");
+            }
             if changed {
                 repeat_at = Some(Instant::now() + REPEAT_DELAY);
             }
@@ -229,7 +235,7 @@ impl Announcer {
         announcements.retain(|known| {
             services.iter().any(|service| service.instance == known.service.instance)
         });
-        let (mut changed, mut failed) = (announcements.len() < before, false);
+        let (mut changed, mut failure) = (announcements.len() < before, None);
         for service in services {
             let index =
                 announcements.iter().position(|known| known.service.instance == service.instance);
@@ -248,12 +254,11 @@ impl Announcer {
                     }
                 }
                 Err(error) => {
-                    failed = true;
-                    tracing::warn!(service = %service.instance, %error, "cannot announce, trying on");
+                    failure.get_or_insert((service.instance, error));
                 }
             }
         }
-        ReconcileResult { changed, failed }
+        ReconcileResult { changed, failure }
     }
 }
 
@@ -316,7 +321,7 @@ mod tests {
             properties: Vec::new(),
         });
         let (services, mut announcements) = (services.collect::<Vec<_>>(), Vec::new());
-        while announcer.reconcile(&mut announcements, services.clone()).failed {
+        while announcer.reconcile(&mut announcements, services.clone()).failure.is_some() {
             sleep(RETRY_INTERVAL).await;
         }
         let daemon = announcer.daemon().unwrap();

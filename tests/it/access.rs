@@ -2,14 +2,13 @@
 //! `digest_auth` crate.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use digest_auth::{AuthContext, AuthorizationHeader, HttpMethod, WwwAuthenticateHeader};
-use http_body_util::Full;
-use wwsim::device::{AccessPolicy, DigestMode};
-use wwsim::surface::http::Api;
+use wwsim::device::{AccessPolicy, DigestMode, DigestPolicy, WhenFull};
+use wwsim::fault::{ApiEffect, Trigger};
 
+use crate::support::SECOND;
 use crate::support::device::{
     Setup, TestDevice, body, error, header, request, request_with, status,
 };
@@ -24,7 +23,11 @@ async fn protected(setup: Setup) -> TestDevice {
 }
 
 async fn strict() -> TestDevice {
-    let access_policy = AccessPolicy { digest: DigestMode::Strict, ..AccessPolicy::default() };
+    with_digest(DigestPolicy { mode: DigestMode::Strict, ..DigestPolicy::default() }).await
+}
+
+async fn with_digest(digest: DigestPolicy) -> TestDevice {
+    let access_policy = AccessPolicy { digest, ..AccessPolicy::default() };
     protected(Setup { access_policy, ..Setup::default() }).await
 }
 
@@ -314,39 +317,117 @@ async fn a_foreign_nonce_or_opaque_is_stale_if_the_password_is_right() {
     assert!(is_stale(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await));
 }
 
-/// Runs in memory, so that real time can be advanced.
 // Ruling: ACCESS-9.
-#[tokio::test(start_paused = true)]
-async fn a_nonce_is_valid_for_five_minutes_of_real_time() {
-    let fixture = protected(Setup::default()).await;
-    let api = Api::new(
-        Arc::clone(&fixture.device),
-        Arc::clone(&fixture.engine),
-        fixture.clock.clone(),
-        |_| {},
-    );
-    let ask = async |authorization: Option<String>| {
-        let mut request = hyper::Request::builder().uri(ACTIONS);
-        if let Some(header) = authorization {
-            request = request.header("authorization", header);
+#[tokio::test]
+async fn a_nonce_is_good_for_its_life_on_the_scenarios_clock() {
+    let short = DigestPolicy { nonce_life: 30 * SECOND, ..DigestPolicy::default() };
+    for (policy, life) in [(DigestPolicy::default(), 300 * SECOND), (short, 30 * SECOND)] {
+        let fixture = with_digest(policy).await;
+        let mut session = Session::begin(&fixture).await;
+        let mut get = async || get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await;
+        let instant = Duration::from_nanos(1);
+        fixture.clock.advance(life.checked_sub(instant).unwrap()).await.unwrap();
+        assert_eq!(status(&get().await), 200);
+        fixture.clock.advance(instant).await.unwrap();
+        assert!(is_stale(&get().await));
+    }
+}
+
+/// Returns a device that remembers `nonces` nonces for a minute.
+async fn with_few_nonces(nonces: usize, when_full: WhenFull) -> TestDevice {
+    let nonce_life = Duration::from_mins(1);
+    with_digest(DigestPolicy { nonces, nonce_life, when_full, ..DigestPolicy::default() }).await
+}
+
+// Ruling: ACCESS-10.
+#[tokio::test]
+async fn one_nonce_too_many_makes_the_oldest_expire() {
+    let fixture = with_few_nonces(2, WhenFull::Oldest).await;
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let mut session = Session::begin(&fixture).await;
+        let answer = get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await;
+        assert_eq!(status(&answer), 200);
+        sessions.push(session);
+    }
+    for (session, expected) in sessions.iter_mut().zip([401, 200, 200]).rev() {
+        let answer = get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await;
+        assert_eq!(status(&answer), expected);
+        assert!(expected == 200 || is_stale(&answer));
+    }
+}
+
+// Ruling: ACCESS-14.
+#[tokio::test]
+async fn a_device_without_a_free_nonce_answers_429_until_one_expires() {
+    let fixture = with_few_nonces(2, WhenFull::Refuse).await;
+    let mut first = Session::begin(&fixture).await;
+    fixture.clock.advance(SECOND).await.unwrap();
+    let _second = Session::begin(&fixture).await;
+    fixture.clock.advance(Duration::from_millis(500)).await.unwrap();
+    let refused = fixture.get(ACTIONS).await;
+    assert_eq!((status(&refused), &*error(&refused)), (429, "too_many_requests"));
+    assert_eq!(header(&refused, "Retry-After"), Some("59"), "58.5 s, rounded up");
+    assert_eq!(header(&refused, "WWW-Authenticate"), None);
+    let wrong = first.header(&AuthContext::new("", "wrong", ACTIONS)).to_string();
+    assert_eq!(status(&get(&fixture, ACTIONS, &wrong).await), 429, "it would need a new challenge");
+    let answer = get(&fixture, ACTIONS, &first.get(ACTIONS).to_string()).await;
+    assert_eq!(status(&answer), 200, "a nonce in use stays good");
+    fixture.clock.advance(59 * SECOND).await.unwrap();
+    assert_eq!(status(&fixture.get(ACTIONS).await), 401, "the first has made room");
+    assert_eq!(status(&fixture.get(ACTIONS).await), 429);
+}
+
+// Ruling: FAULT-8.
+#[tokio::test]
+async fn a_rule_makes_the_nonce_of_a_request_stale() {
+    for policy in [
+        DigestPolicy::default(),
+        DigestPolicy { nonces: 1, when_full: WhenFull::Refuse, ..DigestPolicy::default() },
+    ] {
+        let fixture = with_digest(policy).await;
+        let mut session = Session::begin(&fixture).await;
+        let wrong = session.header(&AuthContext::new("", "wrong", ACTIONS)).to_string();
+        fixture.add_fault(ApiEffect::StaleNonce, Trigger { nth: vec![2], ..Trigger::default() });
+        assert_eq!(status(&get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await), 200);
+        let answer = get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await;
+        assert!(is_stale(&answer));
+        let again = get(&fixture, ACTIONS, &session.get(ACTIONS).to_string()).await;
+        if policy.when_full == WhenFull::Oldest {
+            assert!(is_stale(&again), "the nonce has expired for good");
         }
-        let reply = api.answer(request.body(Full::<bytes::Bytes>::default()).unwrap()).await;
-        let response = reply.headers().find(|(name, _)| name.as_str() == "www-authenticate");
-        (reply.status().as_u16(), response.map(|(_, value)| value.to_str().unwrap().to_owned()))
+        let mut fresh = Session(digest_auth::parse(challenge(&answer)).unwrap());
+        assert_eq!(status(&get(&fixture, ACTIONS, &fresh.get(ACTIONS).to_string()).await), 200);
+        if policy.when_full == WhenFull::Oldest {
+            assert!(!is_stale(&get(&fixture, ACTIONS, &wrong).await), "a wrong password");
+        }
+    }
+}
+
+// Ruling: FAULT-8.
+#[tokio::test]
+async fn a_stale_nonce_needs_a_nonce() {
+    let fixture = protected(Setup::default()).await;
+    fixture.add_fault(ApiEffect::StaleNonce, Trigger::default());
+    assert!(!is_stale(&fixture.get(ACTIONS).await), "without credentials");
+    let mut session = Session::begin(&fixture).await;
+    let put = async |session: &mut Session| {
+        let (path, body) = ("/api/v1/settings", r#"{"system":{"name":"cellar"}}"#);
+        let method = HttpMethod::PUT;
+        let context =
+            AuthContext::new_with_method("", PASSWORD, path, Some(body.as_bytes()), method);
+        let authorization = session.header(&context).to_string();
+        let request = request_with("PUT", path, &[("Authorization", &authorization)], body);
+        fixture.exchange_one(&request).await
     };
-    let (_, challenge) = ask(None).await;
-    let mut session = Session(digest_auth::parse(&challenge.unwrap()).unwrap());
-    tokio::time::advance(Duration::from_secs(299)).await;
-    assert_eq!(ask(Some(session.get(ACTIONS).to_string())).await.0, 200);
-    fixture.clock.advance(Duration::from_hours(1)).await.unwrap();
-    assert_eq!(
-        ask(Some(session.get(ACTIONS).to_string())).await.0,
-        200,
-        "virtual time does not count"
-    );
-    tokio::time::advance(Duration::from_secs(1)).await;
-    let (status, challenge) = ask(Some(session.get(ACTIONS).to_string())).await;
-    assert!(status == 401 && challenge.unwrap().ends_with(", stale=true"));
+    assert!(is_stale(&put(&mut session).await), "with auth-int");
+    assert_ne!(fixture.device.view().config.settings.system.name, "cellar", "no effect");
+    let old = protected(Setup { firmware: "1.9.0", ..Setup::default() }).await;
+    for open in [TestDevice::start(Setup::default()).await, old] {
+        open.add_fault(ApiEffect::StaleNonce, Trigger::default());
+        set(&open, false, "");
+        assert_eq!(status(&open.get(ACTIONS).await), 200, "no protection");
+    }
 }
 
 /// Returns headers with the known deviations of client libraries from the RFC.

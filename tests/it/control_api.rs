@@ -381,3 +381,34 @@ async fn a_body_over_the_limit_is_refused_unread() {
         .await;
     assert_eq!((status(&answer), &*error(&answer)), (413, "payload_too_large"));
 }
+
+#[tokio::test]
+async fn texts_of_digits_are_shown_as_texts() {
+    let house = TestHouse::start(
+        "device: {actions: {actions: [{id: '1', requests: [{http: {url: 'http://b.local/'}}]}]}}
+slaves: {'7': {units: {1: {holding: [{address: 10}]}}}}",
+    )
+    .await;
+    for rule in [
+        json!({"id": "1", "at": {"action": "1"}, "when": {"nth": 2}, "effect": {"hold": "1s"}}),
+        json!({"id": "2", "at": {"slave": "7", "unit": 1, "address": 10}, "effect": "silence"}),
+    ] {
+        house.add_fault(rule.clone()).await;
+        let shown = house.control_get(&format!("faults/{}", rule["id"].as_str().unwrap())).await;
+        for (key, value) in rule.as_object().unwrap() {
+            assert_eq!(&shown["rule"][key], value, "{shown}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_may_begin_with_a_byte_order_mark() {
+    let house = TestHouse::start("").await;
+    let to = house.control_address();
+    let body = "\u{feff}{\"at\":\"api\",\"effect\":{\"status\":503}}";
+    assert_eq!(http(to, "POST", "/control/v1/faults", body).await.status, 201);
+    let body = "\u{feff}{\"advance\":\"1s\"}";
+    assert_eq!(http(to, "POST", "/control/v1/clock", body).await.status, 200);
+    let body = "\u{feff}\u{feff}{\"advance\":\"1s\"}";
+    assert_eq!(http(to, "POST", "/control/v1/clock", body).await.status, 400);
+}

@@ -12,7 +12,9 @@ mod cached_replies;
 #[cfg(feature = "cli")]
 mod capture;
 mod cli;
+mod control_access;
 mod control_api;
+mod control_listings;
 mod cors;
 mod determinism;
 mod device_docs;
@@ -20,6 +22,8 @@ mod device_modbus;
 mod device_rulings;
 mod device_tables;
 mod guides;
+#[cfg(all(unix, feature = "cli"))]
+mod files;
 mod house;
 mod house_api;
 mod largest;
@@ -38,14 +42,19 @@ mod module_order;
 mod mqtt_settings;
 mod network;
 mod openapi;
+mod outbound;
 mod peer_slaves;
 mod peer_targets;
 mod power;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod process;
 #[cfg(feature = "cli")]
 mod recorded;
 mod report;
+mod reset;
 mod result_codes;
 mod scenario;
+mod scenario_documents;
 mod sd_card;
 mod settings;
 mod settings_properties;

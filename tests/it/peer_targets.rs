@@ -1,10 +1,15 @@
 //! HTTP targets without a house, built by `support/peers.rs` with an action client, as the requests of
 //! actions and other clients see them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use wwsim::fault::{Delay, Fault, TargetEffect, TargetPlace, result};
 use wwsim::journal::Event;
 use wwsim::net::http::Method;
@@ -12,7 +17,7 @@ use wwsim::scenario::TargetRoute;
 
 use crate::support::peers::{
     PeersPlan, SECOND, TestPeers, always, connect, get, on_target, read_to_end, reply, route,
-    slave, target,
+    slave, target, within,
 };
 
 async fn start_bulb(
@@ -238,20 +243,106 @@ async fn a_connection_serves_several_requests_until_a_stop() {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: bulb\r\n\r\n").await.unwrap();
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\na") {
-            use tokio::io::AsyncReadExt;
-            assert_ne!(
-                crate::support::peers::within(stream.read_buf(&mut response)).await.unwrap(),
-                0
-            );
+            assert_ne!(within(stream.read_buf(&mut response)).await.unwrap(), 0);
         }
     }
     let target = fixture.peers.target("bulb").unwrap();
     assert_eq!(target.received_count(), 3);
-    let pauses = fixture.peers.pause().await;
+    let paused = fixture.peers.pause().await;
     fixture.peers.reset_contents();
-    assert!(read_to_end(&mut stream).await.is_empty());
     assert_eq!(target.received_count(), 0);
     fixture.peers.start().await;
-    drop(pauses);
+    drop(paused);
     assert_eq!(fixture.code(get("http://bulb.local/")).await, 200);
+}
+
+// Ruling: HOUSE-1.
+#[tokio::test]
+async fn a_pause_keeps_tls_connections_before_their_handshake_and_between_requests() {
+    let mut safe = target("safe", vec![route("/", 200, "a")]);
+    safe.tls = true;
+    let fixture = PeersPlan { targets: vec![safe], ..PeersPlan::default() }.start().await;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(fixture.peers.root_certificates().iter().cloned());
+    let provider = Arc::new(ring::default_provider());
+    let config =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    let tls = TlsConnector::from(Arc::new(config));
+    let fresh = connect(fixture.target("safe")).await;
+    let mut begun = connect(fixture.target("safe")).await;
+    // The head of a TLS record, without the record.
+    begun.write_all(&[22, 3, 1]).await.unwrap();
+    // The server has looked at both when a later client is answered.
+    let port = fixture.target("safe").port();
+    assert_eq!(fixture.code(get(&format!("https://localhost:{port}/"))).await, 200);
+    drop(fixture.peers.pause().await);
+    assert!(read_to_end(&mut begun).await.is_empty(), "a handshake that has begun ends");
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = within(tls.connect(name, fresh)).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: safe\r\n\r\n").await.unwrap();
+        let mut response = Vec::new();
+        while !response.ends_with(b"\r\n\r\na") {
+            assert_ne!(within(stream.read_buf(&mut response)).await.unwrap(), 0);
+        }
+        drop(fixture.peers.pause().await);
+    }
+}
+
+// Ruling: FAULT-7.
+#[tokio::test]
+async fn a_status_has_the_header_that_it_requires_and_no_content_that_it_forbids() {
+    for (code, expected) in [
+        (204, ""),
+        (205, "Content-Length: 0\r\n"),
+        (304, ""),
+        (401, "Www-Authenticate: Basic realm=\"bulb\"\r\nContent-Length: 0\r\n"),
+        (405, "Allow: POST\r\nContent-Length: 0\r\n"),
+        (407, "Proxy-Authenticate: Basic realm=\"bulb\"\r\nContent-Length: 0\r\n"),
+        (426, "Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\nContent-Length: 0\r\n"),
+    ] {
+        let mut post = route("/", 200, "ok");
+        post.method = Some(Method::Post);
+        let mut given = route("/given", code, "");
+        let own = [("www-authenticate", "Bearer"), ("Allow", "PUT"), ("upgrade", "h2c")];
+        given.replies[0].headers = own.map(|(name, value)| (name.into(), value.into())).into();
+        let routes = vec![post, route("/route", code, ""), given, route("/", 200, "ok")];
+        let place = TargetPlace { path: Some("/".into()), ..TargetPlace::default() };
+        let fault = Fault::Target(place, TargetEffect::Status(code));
+        let fixture = start_bulb(routes, [fault]).await;
+        let get = async |path: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: bulb\r\n\r\n");
+            let mut stream = connect(fixture.target("bulb")).await;
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut response = Vec::new();
+            while !response.ends_with(b"\r\n\r\n") {
+                assert_ne!(within(stream.read_buf(&mut response)).await.unwrap(), 0);
+            }
+            String::from_utf8(response).unwrap().split_once("\r\n").unwrap().1.to_owned()
+        };
+        assert_eq!(get("/").await, format!("{expected}\r\n"), "rule with {code}");
+        let of_route = expected.replace("Allow: POST", "Allow: ");
+        assert_eq!(get("/route").await, format!("{of_route}\r\n"), "route with {code}");
+        let given = get("/given").await;
+        assert_eq!(
+            given.matches("uthenticate: B").count(),
+            if code == 407 { 2 } else { 1 },
+            "{given}"
+        );
+        assert!(
+            given.contains("Allow: PUT") && given.contains("Connection: Upgrade\r\nUpgrade: h2c")
+        );
+    }
+}
+
+// Ruling: RESULT-1.
+#[tokio::test]
+async fn a_bad_content_length_is_minus_20_whatever_the_status_of_the_route() {
+    for status in [200, 204, 205, 304, 401, 404] {
+        let fixture =
+            start_bulb(vec![route("/", status, "")], [on_target(TargetEffect::BadContentLength)])
+                .await;
+        assert_eq!(fixture.code(get("http://bulb.local/")).await, -20, "{status}");
+    }
 }

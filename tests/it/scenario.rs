@@ -1,6 +1,7 @@
 //! Scenario files: valid ones load, and all mistakes of invalid ones are reported at once with their
 //! spans. `UPDATE_EXPECTED=1 cargo test scenario` updates the expected reports and the schema.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wwsim::problem::Problem;
-use wwsim::scenario::{self, LoadError, Scenario, raw};
+use wwsim::scenario::{self, ListenerOverrides, LoadError, Scenario, raw};
 
 #[path = "../properties/scenario.rs"]
 mod property;
@@ -36,7 +37,10 @@ fn assert_expected(actual: &str, path: &Path) {
 
 /// Reads a file as the validator of an editor does, with an independent parser.
 fn as_json(file: &Path) -> Value {
-    to_json(serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap())
+    let mut value: serde_yaml::Value =
+        serde_yaml::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    value.apply_merge().unwrap();
+    to_json(value)
 }
 
 fn to_json(value: serde_yaml::Value) -> Value {
@@ -156,6 +160,179 @@ fn an_empty_file_is_a_healthy_device() {
 }
 
 #[test]
+fn anchors_have_a_place_and_are_merged() {
+    let text = fs::read_to_string("fixtures/scenarios/good/merged.yaml").unwrap();
+    let house = load(&text);
+    let slave = |name: &str| house.slaves.iter().find(|slave| &*slave.name == name).unwrap();
+    let (pump, boiler) = (slave("pump"), slave("boiler"));
+    assert_eq!((pump.latency, pump.max_connections), (Duration::from_secs(2), 4));
+    assert_eq!((boiler.latency, boiler.max_connections), (Duration::from_secs(1), 2));
+    assert_eq!(boiler.hosts[0].to_string(), "boiler.local");
+    assert_eq!(boiler.units[0].1.holding, pump.units[0].1.holding);
+    assert_eq!(boiler.units[1].1, pump.units[0].1);
+    // A mistake in what is merged stands where it is written.
+    let report = mistakes("x-a: &a {latncy: 1s}\nslaves: {p: {<<: *a, units: {}}}\n");
+    assert!(
+        report.starts_with("test.yaml:1:10: slaves.p.latncy: unknown key `latncy`"),
+        "{report}"
+    );
+    assert!(mistakes("y-a: 1").contains("unknown key `y-a`"));
+    assert!(mistakes("device: {x-a: 1}").contains("unknown key `x-a`"));
+}
+
+#[test]
+fn a_scenario_in_json_may_hold_pairs_of_surrogates_and_begin_with_a_mark() {
+    let json = "\u{feff}{\n\t\"name\":\"\\ud83d\\ude00 \\/ \\u00e4\\\\ud83d\",\"seed\":7}";
+    let house = load(json);
+    assert_eq!((&*house.name, house.seed), ("\u{1f600} / \u{e4}\\ud83d", 7));
+    assert_eq!(&*house.source, json);
+    // The keys behind a pair on its line are found at their place.
+    let report =
+        mistakes(r#"{"name":"\ud83d\ude00","sede":7,"slaves":{"p":{"units":{"1":{"coil":[]}}}}}"#);
+    let lines: Vec<&str> = report.lines().collect();
+    assert!(lines[0].starts_with("test.yaml:1:24: sede:"), "{report}");
+    assert!(lines[1].starts_with("test.yaml:1:62: slaves.p.units.1.coil:"), "{report}");
+    // In YAML that is no JSON they are text.
+    assert_eq!(load(r"name: '\ud83d\ude00'").name, r"\ud83d\ude00");
+    assert!(mistakes(r#"{"name":"\ud83d"}"#).contains("not YAML"));
+}
+
+/// Returns the warnings of a text, one on each line.
+fn warnings(text: &str) -> String {
+    load(text).warnings("test.yaml").to_string()
+}
+
+#[test]
+fn hosts_that_nobody_has_are_warned_of_once() {
+    let house = |outbound: &str, host: &str| {
+        format!(
+            "outbound: {outbound}
+slaves: {{pump: {{hosts: ['pump.local:502'], listen: '127.0.0.1:1503', units: {{1: {{coils: [{{address: 0}}]}}}}}}}}
+http_targets: {{bulb: {{hosts: [bulb.local]}}}}
+device:
+  actions:
+    const: {{name: {host}}}
+    actions:
+      - id: a
+        requests:
+          - http: {{url: 'http://${{name}}/x'}}
+          - http: {{url: 'http://${{name}}/y'}}
+          - modbus: {{host: pump.local, func: 6, address: 0, value: '0001'}}
+          - modbus: {{host: localhost, port: 1503, func: 6, address: 0, value: '0001'}}
+          - http: {{url: 'http://off.local/', enable: false}}
+"
+        )
+    };
+    for (outbound, host, line) in [
+        ("deny", "bulb.local", ""),
+        ("deny", "BULB.local:8080", ""),
+        (
+            "deny",
+            "blub.local",
+            "no slave or target of the house has the host `blub.local` on port 80; did you mean `bulb.local`?",
+        ),
+        (
+            "deny",
+            "pump.local",
+            "no slave or target of the house has the host `pump.local` on port 80",
+        ),
+        (
+            "deny",
+            "10.0.0.1:81",
+            "no slave or target of the house has the host `10.0.0.1` on port 81",
+        ),
+        (
+            "deny",
+            "localhost",
+            "no slave or target of the house has the host `localhost` on port 80",
+        ),
+        ("loopback", "127.0.0.1:9", ""),
+        ("loopback", "localhost", ""),
+        (
+            "loopback",
+            "other.example",
+            "no slave or target of the house has the host `other.example` on port 80",
+        ),
+        ("allow", "blub.local", ""),
+        // Names and addresses that lead nowhere are meant to.
+        ("deny", "nobody.invalid", ""),
+        ("deny", "192.0.2.1", ""),
+    ] {
+        let report = warnings(&house(outbound, host));
+        let place = "test.yaml:10:25: device.actions.actions[0].requests[0].http.url: ";
+        if line.is_empty() {
+            assert_eq!(report, "", "{outbound} {host}");
+        } else {
+            assert!(report.starts_with(&format!("{place}warning: {line}")), "{report}");
+            assert_eq!(report.lines().count(), 1, "{report}");
+        }
+    }
+}
+
+#[test]
+fn constants_that_are_not_defined_are_warned_of() {
+    let house = |host: &str| {
+        format!(
+            "slaves: {{pump: {{hosts: [pump.local], units: {{1: {{coils: [{{address: 0}}]}}}}}}}}
+device:
+  actions:
+    const: {{pump: pump.local, nothing: null}}
+    actions: [{{id: a, requests: [{{modbus: {{host: '{host}', func: 6, address: 0, value: '0001'}}}}]}}]
+"
+        )
+    };
+    for host in ["${pump}", "${nothing}"] {
+        assert_eq!(warnings(&house(host)), "", "{host}");
+    }
+    assert_eq!(
+        warnings(&house("${pupm}")),
+        "test.yaml:5:50: device.actions.actions[0].requests[0].modbus.host: warning: no constant `pupm`: the request cannot be sent; did you mean `pump`?; define it under `const`"
+    );
+}
+
+#[test]
+fn brokers_that_nobody_has_are_warned_of() {
+    let house = |enable: bool, url: &str| {
+        format!(
+            "mqtt_brokers: {{lab: {{address: 127.0.0.1, hosts: [broker.example.com]}}}}
+devices: [{{}}, {{mqtt: {{enable: {enable}, url: '{url}', publish: {{topic: t, template: x}}}}}}]
+"
+        )
+    };
+    assert_eq!(warnings(&house(true, "mqtt://broker.example.com")), "");
+    assert_eq!(warnings(&house(true, "mqtts://127.0.0.1:8884")), "");
+    assert_eq!(warnings(&house(false, "mqtt://broker.example.org")), "");
+    let report = warnings(&house(true, "mqtt://brokr.example.com"));
+    assert!(
+        report.starts_with("test.yaml:2:42: devices[1].mqtt.url: warning: no broker of the house has the host `brokr.example.com` on port 1883; did you mean `broker.example.com`?"),
+        "{report}"
+    );
+}
+
+#[test]
+fn what_says_nothing_is_warned_of() {
+    for text in ["", "# nothing\n", "{}", "x-a: 1"] {
+        assert!(warnings(text).contains("the file says nothing"), "{text:?}");
+    }
+    assert_eq!(warnings("seed: 1"), "");
+    let slaves = "slaves: {a: {}, b: {units: {}}, c: {units: {1: {}, 2: {coils: [{address: 0}]}}}}";
+    let report = warnings(slaves);
+    let lines: Vec<&str> = report.lines().collect();
+    assert!(lines[0].contains("slaves.a: warning: slave `a` has no units"), "{report}");
+    assert!(lines[1].contains("slaves.b: warning: slave `b` has no units"), "{report}");
+    assert!(lines[2].contains("slaves.c.units.1: warning: unit 1 has no registers"), "{report}");
+    assert_eq!(lines.len(), 3, "{report}");
+}
+
+#[test]
+fn houses_that_are_built_in_or_examples_have_no_warnings() {
+    for file in files("scenarios", "yaml") {
+        let house = scenario::load_file(&file).unwrap();
+        assert_eq!(house.warnings(&file.display().to_string()).to_string(), "");
+    }
+}
+
+#[test]
 fn default_ids_and_ports_count_up_past_those_in_use() {
     let house = load("devices: [{id: A842E39F8125}, {}, {}]");
     let ids: Vec<_> = house.devices.iter().map(|device| device.identity.id.as_str()).collect();
@@ -167,16 +344,104 @@ fn default_ids_and_ports_count_up_past_those_in_use() {
     assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("a house takes 1000"));
 }
 
+/// Loads a house with these listeners, and returns the ports: control plane, APIs, Modbus servers, slaves.
+fn ports(yaml: &str, listeners: &ListenerOverrides) -> Vec<u16> {
+    let house = scenario::load_with(yaml, "test.yaml", None, listeners)
+        .unwrap_or_else(|error| panic!("{yaml}: {error}"));
+    let apis = house.devices.iter().map(|device| device.http);
+    let servers = house.devices.iter().map(|device| device.modbus.listen);
+    let slaves = house.slaves.iter().map(|slave| slave.listen);
+    let all = std::iter::once(house.control).chain(apis).chain(servers).chain(slaves);
+    all.map(|address| address.port()).collect()
+}
+
 #[test]
-fn the_command_line_overrides_listeners() {
-    let mut house = load("devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:1503'}}");
-    house.listen_http("127.0.0.1:9000".parse().unwrap()).unwrap();
-    assert_eq!(house.devices[1].http.port(), 9001);
-    assert!(house.listen_http("127.0.0.1:65535".parse().unwrap()).is_err());
-    house.any_port();
-    let ports =
-        [house.devices[0].http, house.devices[1].http, house.slaves[0].listen, house.control];
-    assert_eq!(ports.map(|address| address.port()), [0; 4]);
+fn default_ports_pass_over_those_of_others() {
+    let default = ListenerOverrides::default();
+    let house = ports(&format!("devices: [{}]", "{}, ".repeat(12)), &default);
+    assert_eq!(house[0], 8090, "the control plane");
+    assert_eq!(
+        house[1..13],
+        [8080, 8081, 8082, 8083, 8084, 8085, 8086, 8087, 8088, 8089, 8091, 8092]
+    );
+    assert_eq!(house[13..], (1502..1514).collect::<Vec<u16>>());
+    let thousand = ports(&format!("devices: [{}]", "{}, ".repeat(1000)), &default);
+    let distinct: HashSet<_> = thousand.iter().collect();
+    assert_eq!((thousand.len(), distinct.len()), (2001, 2001));
+
+    for (yaml, expected) in [
+        ("control: 127.0.0.1:8081\ndevices: [{}, {}]", vec![8081, 8080, 8082, 1502, 1503]),
+        ("control: 0.0.0.0:8080", vec![8080, 8081, 1502]),
+        ("control: '[::]:8080'", vec![8080, 8081, 1502]),
+        ("control: '[::ffff:127.0.0.1]:8080'", vec![8080, 8081, 1502]),
+        ("control: 127.0.0.2:8080", vec![8080, 8080, 1502]),
+        ("device: {http: 127.0.0.1:8090}", vec![8091, 8090, 1502]),
+        (
+            "devices: [{}, {http: 127.0.0.1:8082}, {}]",
+            vec![8090, 8080, 8082, 8083, 1502, 1503, 1504],
+        ),
+        (
+            "device: {modbus: {function_3: true}}\nslaves: {a: {listen: 127.0.0.1:1502}}",
+            vec![8090, 8080, 1503, 1502],
+        ),
+        ("device: {http: 127.0.0.1:1502}", vec![8090, 1502, 1503]),
+    ] {
+        assert_eq!(ports(yaml, &default), expected, "{yaml}");
+    }
+}
+
+#[test]
+fn listeners_are_compared_as_they_will_be_bound() {
+    let any = ListenerOverrides { any_port: true, ..ListenerOverrides::default() };
+    let shared = "control: 127.0.0.1:7000\ndevice: {http: 127.0.0.1:7000, modbus: 127.0.0.1:7000}\n\
+                  slaves: {a: {listen: 127.0.0.1:7000}}";
+    assert_eq!(ports(shared, &any), [0; 4]);
+    let house = format!("devices: [{}]", "{}, ".repeat(11));
+    assert!(ports(&house, &any).iter().all(|port| *port == 0));
+
+    let at_address = |address: &str| Some(address.parse().unwrap());
+    let at = |http, modbus, control| ListenerOverrides { any_port: false, http, modbus, control };
+    let two = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
+    let first = at(at_address("127.0.0.1:9000"), None, None);
+    assert_eq!(ports(two, &first), [8090, 9000, 9002, 1502, 1503, 9001]);
+    let both = at(at_address("127.0.0.1:9000"), at_address("127.0.0.1:9002"), None);
+    assert_eq!(ports(two, &both), [8090, 9000, 9003, 9002, 9004, 9001]);
+    let control = at(at_address("127.0.0.1:8089"), None, at_address("127.0.0.1:8080"));
+    assert_eq!(ports("devices: [{}, {}]", &control), [8080, 8089, 8090, 1502, 1503]);
+    assert_eq!(
+        ports("devices: [{}, {}]", &at(at_address("127.0.0.1:8090"), None, None))[..3],
+        [8091, 8090, 8092]
+    );
+    // An address that the command line replaces is in nobody's way.
+    let moved =
+        at(at_address("127.0.0.1:9000"), at_address("127.0.0.1:0"), at_address("127.0.0.1:0"));
+    assert_eq!(ports(shared, &moved), [0, 9000, 0, 7000]);
+    let any_but_one = ListenerOverrides { any_port: true, ..first };
+    assert_eq!(ports(two, &any_but_one), [0, 9000, 9001, 0, 0, 0]);
+}
+
+#[test]
+fn addresses_that_cannot_be_used_are_refused() {
+    let at_address = |address: &str| Some(address.parse().unwrap());
+    let refusal = |http, control| {
+        let listeners = ListenerOverrides { http, control, ..ListenerOverrides::default() };
+        let yaml = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
+        scenario::load_with(yaml, "test.yaml", None, &listeners).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(at_address("127.0.0.1:65535"), None),
+        "127.0.0.1:65535: 2 devices do not find a free port each between this one and 65535"
+    );
+    assert_eq!(
+        refusal(at_address("0.0.0.0:9000"), at_address("127.0.0.1:9000")),
+        "the control plane and device A842E39F8124 would both listen on 0.0.0.0:9000; give one of them \
+         another port"
+    );
+    assert_eq!(
+        refusal(at_address("127.0.0.1:9001"), None),
+        "test.yaml:2:22: slaves.a.listen: device A842E39F8124 and slave a both listen on 127.0.0.1:9001; \
+         give one of them another port, or port 0 for any free one"
+    );
 }
 
 #[test]
@@ -210,7 +475,7 @@ fn reports_are_formatted_as_json_and_github_annotations() {
     assert_eq!(
         objects[0],
         json!({
-            "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
+            "severity": "error", "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
             "message": "unknown key `sede`", "suggestion": "seed",
             "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, slaves, http_targets, mqtt_brokers, faults",
         })
@@ -438,7 +703,7 @@ fn register_value() -> impl Strategy<Value = raw::RegisterValue> {
 prop_compose! {
     fn register()(
         address in range(),
-        count in any::<Option<u16>>(),
+        count in proptest::option::of(1_u32..=65_536),
         name in proptest::option::of(text()),
         value in proptest::option::of(register_value()),
         sine in proptest::option::of((number(), number(), duration())),

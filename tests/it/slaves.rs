@@ -297,3 +297,54 @@ async fn connections_beyond_the_limit_are_closed() {
     let ended = within(third.read(&mut [0; 1])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_table_can_be_filled_to_its_last_address_with_values_of_any_type() {
+    let value = |kind: &str| match kind {
+        "hex" => "type: hex, words: 2, value: '0000FFFF'".to_owned(),
+        "string" => "type: string, words: 2, value: abcd".to_owned(),
+        kind => format!("type: {kind}, value: 7"),
+    };
+    let counted = |words: u32| 65_536 / words;
+    for (kind, words) in [
+        ("hex", 2),
+        ("short", 1),
+        ("ushort", 1),
+        ("int", 2),
+        ("uint", 2),
+        ("long", 4),
+        ("float", 2),
+        ("double", 4),
+        ("string", 2),
+    ] {
+        let (value, count) = (value(kind), counted(words));
+        let yaml = format!(
+            "slaves:
+  plc:
+    units:
+      1:
+        coils: [{{address: 0..65535, value: true}}]
+        discrete: [{{address: 0..65534, value: true}}, {{address: 65535, value: true}}]
+        holding: [{{address: 0..65535, {value}}}]
+        input: [{{address: 0, count: {count}, {value}}}]
+"
+        );
+        let house = TestHouse::start(&yaml).await;
+        let mut client = client(&house, 1).await;
+        let last = u16::try_from(65_536 - words).unwrap();
+        let words = u16::try_from(words).unwrap();
+        let ends = within(client.read_holding_registers(0, words)).await.unwrap().unwrap();
+        assert!(ends.iter().any(|word| *word != 0), "{kind}");
+        let read = within(client.read_holding_registers(last, words)).await.unwrap().unwrap();
+        assert_eq!(read, ends, "{kind}");
+        let read = within(client.read_input_registers(last, words)).await.unwrap().unwrap();
+        assert_eq!(read, ends, "{kind}");
+        assert_eq!(within(client.read_coils(65_534, 2)).await.unwrap().unwrap(), [true; 2]);
+        assert_eq!(
+            within(client.read_discrete_inputs(65_534, 2)).await.unwrap().unwrap(),
+            [true; 2]
+        );
+        let beyond = within(client.read_holding_registers(65_535, 2)).await.unwrap();
+        assert_eq!(beyond.unwrap_err(), ExceptionCode::IllegalDataAddress, "{kind}");
+    }
+}

@@ -3,12 +3,13 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use digest_auth::AuthContext;
 use serde_json::Value;
 use wwsim::fault::{ApiEffect, Delay, Trigger};
 
 use crate::support::SECOND;
 use crate::support::device::{
-    Client, Setup, TestDevice, body, eventually, header, request, status,
+    Client, Setup, TestDevice, body, eventually, header, request, request_with, status,
 };
 
 const CALL: &str = "/api/v1/actions/call?id=1";
@@ -31,6 +32,41 @@ async fn a_status_replaces_the_call() {
          {\"error\":\"too_many_requests\",\"message\":\"too many requests\"}"
     );
     assert_eq!(fixture.device.in_progress(), 0);
+}
+
+// Ruling: FAULT-7.
+#[tokio::test]
+async fn an_injected_status_has_the_header_that_it_requires() {
+    for (code, firmware, name, value) in [
+        (401, "2.0.2", "WWW-Authenticate", "Digest realm=\"whatwatt-9F8124\", qop="),
+        (401, "1.9.0", "WWW-Authenticate", "Basic realm=\"whatwatt-9F8124\""),
+        (405, "2.0.2", "Allow", "POST, DELETE"),
+        (407, "2.0.2", "Proxy-Authenticate", "Basic realm=\"proxy\""),
+        (426, "2.0.2", "Upgrade", "TLS/1.2, HTTP/1.1"),
+    ] {
+        let fixture = TestDevice::start(Setup { firmware, ..Setup::default() }).await;
+        fixture.add_fault(ApiEffect::Status { code, retry_after: None }, Trigger::default());
+        let answer = fixture.get("/api/v1/actions").await;
+        assert_eq!(status(&answer), code);
+        assert!(header(&answer, name).unwrap().starts_with(value), "{answer}");
+        assert_eq!(header(&answer, "Connection"), (code == 426).then_some("Upgrade"), "{answer}");
+    }
+    let fixture = TestDevice::with_fault(ApiEffect::Status { code: 405, retry_after: None }).await;
+    assert!(fixture.get("/nowhere").await.contains("\r\nAllow: \r\n"), "no method, but the header");
+}
+
+// Ruling: FAULT-7.
+#[tokio::test]
+async fn an_injected_challenge_can_be_answered() {
+    let fixture = TestDevice::start(Setup::default()).await;
+    let once = Trigger { first: Some(1), ..Trigger::default() };
+    fixture.add_fault(ApiEffect::Status { code: 401, retry_after: None }, once);
+    let answer = fixture.get("/api/v1/actions").await;
+    let mut prompt = digest_auth::parse(header(&answer, "WWW-Authenticate").unwrap()).unwrap();
+    let credentials = prompt.respond(&AuthContext::new("", "", "/api/v1/actions")).unwrap();
+    let headers = [("Authorization", &*credentials.to_string())];
+    let request = request_with("GET", "/api/v1/actions", &headers, "");
+    assert_eq!(status(&fixture.exchange_one(&request).await), 200);
 }
 
 // Ruling: FAULT-1.

@@ -1,11 +1,13 @@
 //! The device's HTTP server. Replies are compared byte for byte if `docs/device` defines them.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use wwsim::device::{ActionPolicy, CallReplyFormat, License};
 
 use crate::support::device::{
     ACTIONS, Setup, TestDevice, body, error, eventually, header, request, status,
 };
+use crate::support::house::{TestHouse, http};
 
 const COMMON: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store, no-cache\r\n";
 
@@ -287,20 +289,41 @@ async fn pipelined_requests_are_answered_in_order() {
     assert_eq!(status(&client.response().await), 200);
 }
 
+// Ruling: HOUSE-1.
 #[tokio::test]
-async fn a_pause_drops_connections_and_keeps_the_listener() {
+async fn a_pause_keeps_the_connections_that_wait_for_a_request() {
     let fixture = TestDevice::start(Setup::default()).await;
-    let mut client = fixture.connect().await;
-    client.send(&request("GET", "/", "")).await;
-    client.response().await;
+    let get = request("GET", "/", "");
+    let (mut idle, mut fresh, mut half) =
+        (fixture.connect().await, fixture.connect().await, fixture.connect().await);
+    idle.send(&get).await;
+    idle.response().await;
+    half.send(&get).await;
+    half.response().await;
+    half.send(&get[..9]).await;
+    eventually(|| fixture.server.connection_count() == 3).await;
+    let mut streaming = fixture.connect().await;
+    streaming.send(&request("GET", "/api/v1/live", "")).await;
+    streaming.0.read_u8().await.unwrap();
+    // The server has read the half request when a later one is answered.
+    fixture.get("/").await;
+
     let paused = fixture.server.pause().await;
-    assert_eq!(client.read_to_end().await.unwrap(), "");
-    assert_eq!(fixture.server.connection_count(), 0);
-    let mut waiting = fixture.connect().await;
-    waiting.send(&request("GET", "/", "")).await;
-    assert_eq!(fixture.server.connection_count(), 0, "new connections wait");
+    assert_eq!(half.read_to_end().await.unwrap(), "");
+    assert!(!streaming.read_to_end().await.unwrap().ends_with("0\r\n\r\n"), "no end of the stream");
+    let mut new = fixture.connect().await;
+    for client in [&mut idle, &mut fresh, &mut new] {
+        client.send(&get).await;
+    }
+    // Another server answers meanwhile.
+    TestDevice::start(Setup::default()).await.get("/").await;
+    for client in [&mut idle, &mut fresh, &mut new] {
+        assert_eq!(client.try_read(), "", "it waits");
+    }
     drop(paused);
-    assert_eq!(status(&waiting.response().await), 200);
+    for client in [&mut idle, &mut fresh, &mut new] {
+        assert_eq!(status(&client.response().await), 200);
+    }
 }
 
 #[tokio::test]
@@ -312,4 +335,19 @@ async fn a_dropped_server_closes_its_listener() {
     drop(fixture);
     assert_eq!(client.read_to_end().await.unwrap(), "");
     eventually(|| std::net::TcpStream::connect(address).is_err()).await;
+}
+
+// Ruling: HTTP-10.
+#[tokio::test]
+async fn json_may_begin_with_a_byte_order_mark() {
+    let house = TestHouse::start("").await;
+    for (method, path, body) in [
+        ("POST", "/api/v1/actions", r#"{"actions":[]}"#),
+        ("PUT", "/api/v1/settings", r#"{"system":{"name":"x"}}"#),
+        ("POST", "/api/v1/modbus", r#"[{"start_address":0,"registers":[{"id":"1.7.0"}]}]"#),
+        ("POST", "/api/v1/meter/scalers/custom", r#"[{"obis":"1.8.0","scaler":1}]"#),
+    ] {
+        let reply = http(house.api_address(), method, path, &format!("\u{feff}{body}")).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    }
 }

@@ -90,12 +90,13 @@ impl SlaveSimulator {
     /// [`InjectedRule::remove`] until it is open again.
     ///
     /// # Panics
-    /// If the rule can never fire, such as with a probability of 0 or above 1, or `nth([0])`.
+    /// If the rule can never fire, such as with a probability of 0 or above 1, or `nth([0])`, or would change
+    /// nothing, such as a reply in pieces of 0 bytes.
     #[must_use = "the rule is removed when the guard is dropped"]
     #[track_caller]
     pub fn inject(&self, rule: SlaveRule) -> InjectedRule {
         if let Some(problem) = rule.problems().first() {
-            panic!("the rule can never fire: {}", problem.to_line());
+            panic!("the rule cannot be injected: {}", problem.to_line());
         }
         let (id, generation) = self.rules.add(rule);
         InjectedRule::new(Arc::clone(&self.rules), Arc::clone(self.server.slave()), id, generation)
@@ -132,7 +133,7 @@ impl SlaveSimulator {
 
     /// Ends the slave, and returns when its connections have ended and its port is free.
     pub async fn stop(self) {
-        self.server.pause().await;
+        self.server.stop().await;
         self.clock_task.abort_all().await;
         self.server.release();
     }

@@ -211,3 +211,24 @@ async fn mistakes_and_taken_ports_are_errors() {
     simulator.stop().await;
     builder().listen(address).start().await.unwrap().stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_would_change_nothing_is_refused() {
+    for (rule, reason) in [
+        (
+            SlaveRule::reply(WireFault::Dribble { bytes: 0, every: SECOND }),
+            "expected 1 byte or more",
+        ),
+        (SlaveRule::reply(WireFault::Split { at: 0, gap: SECOND }), "expected 1 byte or more"),
+        (SlaveRule::reply(WireFault::Truncated(0)), "0 bytes change nothing"),
+        (SlaveRule::reply(WireFault::ProtocolId(0)), "protocol id 0 is the right one"),
+        #[expect(clippy::reversed_empty_ranges, reason = "the mistake")]
+        (SlaveRule::reply(ReplyFault::Silence).addresses(5..=4), "5..=4 contains nothing"),
+        (SlaveRule::refuse().unit(1), "before any request"),
+        (SlaveRule::refuse().nth([2]), "before any request"),
+    ] {
+        let error = builder().rule(rule).start().await.unwrap_err();
+        assert!(matches!(error, SlaveError::Rule { .. }), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}

@@ -311,6 +311,12 @@ impl Drop for Endpoint {
 pub struct PeerInfo(Option<Arc<TrackedConnection>>);
 
 impl PeerInfo {
+    /// Returns true if the other end is, or was, a client of the house. Known as [`PeerInfo::origin`] is.
+    #[must_use]
+    pub fn is_of_house(&self) -> bool {
+        self.0.as_ref().is_some_and(|connection| connection.state().client != Presence::Absent)
+    }
+
     /// Returns the action that opened the connection. `None` if no device of the house did. Known
     /// as soon as a byte of its request was read.
     #[must_use]
@@ -355,6 +361,11 @@ impl TrackedStream {
                 state.permit = Some(permit).filter(|_| state.client != Presence::Gone);
             });
         }
+    }
+
+    /// Waits until there is something to read: a byte, or the end of the stream.
+    pub async fn wait_received(&self) -> io::Result<()> {
+        self.stream.peek(&mut [0]).await.map(drop)
     }
 
     /// Shuts down both directions: nothing can be sent or received any more.
@@ -479,6 +490,7 @@ mod tests {
         assert!(activity.wait_quiescent(SOON).await);
         assert_eq!(server.peer_info().origin::<&str>().as_deref(), Some(&"pump"));
         assert_eq!(server.peer_info().origin::<u8>(), None, "of another type");
+        assert!(server.peer_info().is_of_house());
     }
 
     #[tokio::test]
@@ -523,6 +535,7 @@ mod tests {
         server.shutdown().await.unwrap();
         assert!(activity.wait_quiescent(SOON).await);
         assert_eq!(server.peer_info().origin::<&str>(), None);
+        assert!(!server.peer_info().is_of_house());
         drop(server);
         assert!(connections.0.connections().is_empty());
     }

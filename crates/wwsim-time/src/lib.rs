@@ -5,6 +5,7 @@
 //!   have come to rest.
 //! - [`rng`]: draws that are a function of a seed, a stream and an ordinal.
 //! - [`tasks`]: sets of tasks that are aborted together.
+//! - [`gate`]: a gate that is closed for a while over the work of many tasks.
 //! - [`inflight`]: connections whose bytes in flight count as something that is due.
 //! - [`sockets`]: the port of a listener that closes and reopens.
 //!
@@ -26,6 +27,7 @@
 //! ```
 
 pub mod clock;
+pub mod gate;
 pub mod inflight;
 pub mod limits;
 pub mod rng;

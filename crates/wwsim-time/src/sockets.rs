@@ -1,11 +1,17 @@
 //! Sockets for an address: unbound, bound, and the port of a listener that can close and reopen.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// The real time before the next attempt after the system refused a socket, which takes real time
+/// to become free.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Creates a socket of the family of `address`.
 pub fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
@@ -26,6 +32,78 @@ pub fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// Returns the address under which a client on this machine reaches a listener: one that is bound to every
+/// address is reached over loopback.
+#[must_use]
+pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
+    let ip = match listen_address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen_address.port())
+}
+
+/// A listening socket that one task can stop while another waits for its next connection.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    /// True once [`Listener::stop`] was called: what `accept` fails with from then on is no error.
+    stopped: AtomicBool,
+    /// True while the system refuses to accept, so that the log says it once.
+    failing: AtomicBool,
+}
+
+impl Listener {
+    /// Takes over a listening socket.
+    #[must_use]
+    pub const fn new(socket: TcpListener) -> Self {
+        Self { socket, stopped: AtomicBool::new(false), failing: AtomicBool::new(false) }
+    }
+
+    /// Returns the socket.
+    #[must_use]
+    pub const fn socket(&self) -> &TcpListener {
+        &self.socket
+    }
+
+    /// Waits for the next connection. `None` if the listener was stopped.
+    pub async fn accept(&self) -> Option<TcpStream> {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, _)) => {
+                    self.failing.store(false, Ordering::Relaxed);
+                    // If it fails, the client has left already.
+                    let _ = stream.set_nodelay(true);
+                    return Some(stream);
+                }
+                Err(_) if self.stopped.load(Ordering::Acquire) => return None,
+                // The client left before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => self.wait_to_retry(&error).await,
+            }
+        }
+    }
+
+    /// Logs the first failure of many, and waits. The process is out of file descriptors, most probably.
+    async fn wait_to_retry(&self, error: &io::Error) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            let address = self.socket.local_addr().ok();
+            tracing::warn!(?address, %error, "accept failed, trying on");
+        }
+        tokio::time::sleep(ACCEPT_RETRY).await;
+    }
+
+    /// Makes the kernel refuse connections at once. Closing the socket is not enough if another process
+    /// has a copy of it, such as a child process between its fork and its exec.
+    pub fn stop(&self) {
+        // First, because a task that waits in `accept` wakes with an error.
+        self.stopped.store(true, Ordering::Release);
+        // If the system does not support it for a listener, closing the socket is what remains.
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
+    }
+}
+
 /// The port of a listener that can close and reopen.
 ///
 /// A second socket, the reservation, is bound to the port and never listens. It keeps the port for
@@ -38,7 +116,7 @@ pub struct Port {
     address: SocketAddr,
     reservation: Option<TcpSocket>,
     /// The listener. `None` while connections are refused.
-    listener: Option<Arc<TcpListener>>,
+    listener: Option<Arc<Listener>>,
 }
 
 impl Port {
@@ -72,7 +150,7 @@ impl Port {
     /// Takes over the port of a listener. It has no reservation until it is closed.
     pub fn from_listener(listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        Ok(Self { address, reservation: None, listener: Some(Arc::new(listener)) })
+        Ok(Self { address, reservation: None, listener: Some(Arc::new(Listener::new(listener))) })
     }
 
     /// Returns the address of the port.
@@ -82,7 +160,7 @@ impl Port {
     }
 
     /// Accepts connections. Returns the existing listener if the port is open already.
-    pub fn open(&mut self, backlog: u32) -> io::Result<Arc<TcpListener>> {
+    pub fn open(&mut self, backlog: u32) -> io::Result<Arc<Listener>> {
         if let Some(listener) = &self.listener {
             return Ok(Arc::clone(listener));
         }
@@ -97,7 +175,7 @@ impl Port {
         } else {
             reservation.listen(backlog)?
         };
-        Ok(Arc::clone(self.listener.insert(Arc::new(listener))))
+        Ok(Arc::clone(self.listener.insert(Arc::new(Listener::new(listener)))))
     }
 
     /// Refuses connections once no other owner holds the listener, and keeps the port reserved.
@@ -121,7 +199,7 @@ impl Port {
 
     fn stop_listener(&mut self) {
         if let Some(listener) = self.listener.take() {
-            stop_listening(&listener);
+            listener.stop();
         }
     }
 }
@@ -130,13 +208,6 @@ impl Drop for Port {
     fn drop(&mut self) {
         self.stop_listener();
     }
-}
-
-/// Makes the kernel refuse connections at once. Closing the socket is not enough if another process
-/// has a copy of it, such as a child process between its fork and its exec.
-pub fn stop_listening(listener: &TcpListener) {
-    // If the system does not support it for a listener, closing the socket is what remains.
-    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }
 
 /// Binds a listener to the address of a reservation, which admits no other socket.
@@ -159,6 +230,15 @@ mod tests {
         SocketAddr::from(([127, 0, 0, 1], 0))
     }
 
+    #[test]
+    fn a_listener_on_every_address_is_reached_over_loopback() {
+        let reached =
+            |listen_address: &str| reachable_address(listen_address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
+        assert_eq!(reached("[::]:80"), "[::1]:80");
+        assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");
+    }
+
     #[tokio::test]
     async fn a_closed_port_stays_reserved() {
         let mut port = Port::bind(any(), 1).unwrap();
@@ -171,7 +251,7 @@ mod tests {
                 "while it listens"
             );
             // A child process has such a copy while it starts.
-            let copy = SockRef::from(&*port.open(1).unwrap()).try_clone().unwrap();
+            let copy = SockRef::from(port.open(1).unwrap().socket()).try_clone().unwrap();
             port.close();
             assert!(!reached().await);
             drop(copy);
@@ -190,10 +270,26 @@ mod tests {
         for mut port in [Port::reserve(any()).unwrap(), Port::from_listener(listener).unwrap()] {
             for _ in 0..3 {
                 let listener = port.open(1).unwrap();
-                assert_eq!(listener.local_addr().unwrap(), port.address());
+                assert_eq!(listener.socket().local_addr().unwrap(), port.address());
                 drop(listener);
                 port.close();
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_stopped_listener_ends_those_who_wait_for_a_connection() {
+        let mut port = Port::bind(any(), 1).unwrap();
+        let listener = port.open(1).unwrap();
+        let waiting = tokio::spawn({
+            let listener = Arc::clone(&listener);
+            async move { listener.accept().await.is_none() }
+        });
+        TcpStream::connect(port.address()).await.unwrap();
+        assert!(!waiting.await.unwrap(), "a connection came first");
+        let waiting = tokio::spawn(async move { listener.accept().await.is_none() });
+        tokio::task::yield_now().await;
+        drop(port);
+        assert!(waiting.await.unwrap());
     }
 }

@@ -1,8 +1,8 @@
 //! The spawned tasks of one owner. They are aborted on request, and at the latest when the owner
 //! drops them.
 //!
-//! A listener keeps the tasks of its connections here, so that a reset can drop the connections
-//! while the listener stays. To share a [`Tasks`] with the tasks in it, put it into an `Arc`
+//! A server keeps the tasks of its connections here, so that a device that goes down can drop the
+//! connections while the server stays. To share a [`Tasks`] with the tasks in it, put it into an `Arc`
 //! outside; a task that holds this `Arc` keeps the set, and therefore itself, alive.
 
 use parking_lot::{Mutex, MutexGuard};

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use serde_json::{Number, Value};
 
 use super::decode::{decode, normalized};
-use super::{PrepareError, PreparedRequest, ValueType, expand};
+use super::{PrepareError, PreparedRequest, UndefinedConstant, ValueType, expand};
 use crate::limits;
 use crate::modbus::wire::FunctionCode;
+use crate::notation::without_bom;
 use crate::problem::Problem;
 
 /// The actions of a device and their constants.
@@ -157,7 +158,7 @@ impl Definition {
     /// The first violation, in the order of `action_fields.csv`.
     pub fn parse(json: &[u8]) -> Result<Self, Problem> {
         let whole_body = |message| Problem::of_document(message);
-        let value: Value = serde_json::from_slice(json)
+        let value: Value = serde_json::from_slice(without_bom(json))
             .map_err(|error| whole_body(format!("no JSON: {error}")))?;
         Self::parse_value(&value).map_err(|violations| {
             // The list is never empty.
@@ -211,6 +212,17 @@ impl Definition {
     /// request then ends with −1.
     pub fn prepare(&self, request: &ActionRequest) -> Result<PreparedRequest, PrepareError> {
         expand::prepare(request, &self.constants)
+    }
+
+    /// Returns the names of the constants.
+    pub fn constant_names(&self) -> impl Iterator<Item = &str> {
+        self.constants.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Returns the first constant in one of the definition's requests that the definition does not have.
+    #[must_use]
+    pub fn undefined_constant(&self, request: &ActionRequest) -> Option<UndefinedConstant> {
+        expand::undefined_constant(request, &self.constants)
     }
 }
 
@@ -295,7 +307,8 @@ mod tests {
 
     #[test]
     fn invalid_json_is_refused() {
-        for text in ["", "{", "{\"actions\": []} x", "\u{feff}{}", &"[".repeat(8000)] {
+        let two_marks = "\u{feff}\u{feff}{}";
+        for text in ["", "{", "{\"actions\": []} x", two_marks, &"[".repeat(8000)] {
             let error = Definition::parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.path, "");
             assert!(error.to_string().starts_with("no JSON: "), "{error}");

@@ -90,6 +90,41 @@ pub(super) fn prepare(
     }
 }
 
+/// A constant that a request names and that its definition does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndefinedConstant {
+    /// The field, such as `http.url`.
+    pub field: &'static str,
+    /// The name of the constant.
+    pub name: String,
+}
+
+/// Returns the first constant in a request that is not among these.
+pub(super) fn undefined_constant(
+    request: &ActionRequest,
+    constants: &[(String, Const)],
+) -> Option<UndefinedConstant> {
+    let fields = match request {
+        ActionRequest::Http(http) => [
+            ("http.url", http.url.as_str()),
+            ("http.payload", http.payload.as_deref().unwrap_or_default()),
+        ],
+        ActionRequest::Modbus(modbus) => {
+            [("modbus.host", modbus.host.as_str()), ("modbus.value", modbus.value.as_str())]
+        }
+    };
+    fields.into_iter().find_map(|(field, text)| {
+        let mut rest = text;
+        while let Some((_, name, after)) = split_first(rest) {
+            if !constants.iter().any(|(other, _)| other == name) {
+                return Some(UndefinedConstant { field, name: name.to_owned() });
+            }
+            rest = after;
+        }
+        None
+    })
+}
+
 fn prepare_http(
     request: &HttpRequest,
     constants: &[(String, Const)],

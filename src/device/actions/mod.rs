@@ -12,7 +12,9 @@ mod value;
 pub use self::definition::{
     Action, ActionRequest, Const, Definition, HttpMethod, HttpRequest, ModbusRequest,
 };
-pub use self::expand::{PrepareError, PreparedHttpRequest, PreparedModbusRequest, PreparedRequest};
+pub use self::expand::{
+    PrepareError, PreparedHttpRequest, PreparedModbusRequest, PreparedRequest, UndefinedConstant,
+};
 pub use self::policy::{
     ActionPolicy, Admission, CallRefusal, CallReplyFormat, Execution, HttpFailureCode,
 };

@@ -73,7 +73,8 @@ impl Device {
         let Setup { identity, hardware, seed, .. } = setup;
         let start = clock.civil(VirtualTime::ZERO);
         let meter = Meter::new(&setup.meter, seed, identity.id.as_str(), start);
-        let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, setup.sd_dir));
+        engine.add_meter(identity.id.as_str(), &meter.sent_readings());
+        let sd = hardware.sd_card.clone().map(|plan| SdCard::new(plan, setup.sd_folder));
         let spec = DeviceSpec {
             identity,
             action_policy: setup.action_policy,

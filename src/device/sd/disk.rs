@@ -1,23 +1,40 @@
 //! An SD card in a directory. Every function blocks on the file system.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::path::is_name;
 use super::{CardPlan, FileSource, SdEntry, SdError, SdFileReader};
+use crate::folder::{EntryKind, Folder};
 use crate::limits;
 
 /// The number of rows after which the size of all files is measured again, because other programs
 /// may change the directory.
 const ROWS_PER_MEASUREMENT: u32 = 60;
 
+/// The name of a card in the folder of its device.
+const CARD: &str = "sdcard";
+/// The name of a card that does not have all of its files yet.
+const INCOMPLETE: &str = "sdcard.new";
+/// The name of a card that is being deleted.
+const OLD: &str = "sdcard.old";
+
+/// The folder of a card on disk: `sdcard` in the folder of its device.
+#[derive(Debug, Clone)]
+pub struct CardFolder {
+    /// The state directory.
+    pub state: Arc<Folder>,
+    /// The name of the device's folder in it.
+    pub device: Arc<str>,
+}
+
 /// The directory of a card.
 #[derive(Debug)]
 pub(super) struct DiskCard {
-    root: PathBuf,
+    folder: CardFolder,
     plan: CardPlan,
     /// The total size of all files, in bytes; `None` if it must be measured.
     used: Option<u64>,
@@ -26,64 +43,66 @@ pub(super) struct DiskCard {
 }
 
 impl DiskCard {
-    pub(super) fn new(root: PathBuf, plan: CardPlan) -> Self {
-        Self { root, plan, used: None, rows: 0 }
+    pub(super) fn new(folder: CardFolder, plan: CardPlan) -> Self {
+        Self { folder, plan, used: None, rows: 0 }
     }
 
-    /// Creates the card if it does not exist, and returns the total size of its files.
-    fn prepare(&mut self) -> io::Result<u64> {
-        if let Some(used) = self.used {
-            return Ok(used);
+    /// Opens the folder of the device, or creates it.
+    fn home(&self) -> io::Result<Folder> {
+        self.folder.state.add_folder_synced(&*self.folder.device)
+    }
+
+    /// Opens the card, or creates it. The operator may have put a link in its place (SD-8).
+    fn root(&mut self) -> io::Result<Folder> {
+        let home = self.home()?;
+        if home.kind(CARD)?.is_none() {
+            self.used = None;
+            self.create(&home)?;
         }
-        if !self.root.exists() {
-            // The card is created under another name and then renamed, so that it never exists with
-            // only some of its files.
-            let incomplete = self.root.with_extension("new");
-            if incomplete.exists() {
-                fs::remove_dir_all(&incomplete)?;
-            }
-            fs::create_dir_all(&incomplete)?;
-            for (name, text) in &self.plan.files {
-                let path = incomplete.join(name);
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder)?;
+        home.folder_or_link(CARD)
+    }
+
+    /// Creates the card. It is created under another name and then renamed, so that it never exists with
+    /// only some of its files.
+    fn create(&self, home: &Folder) -> io::Result<()> {
+        remove_leftover(home, INCOMPLETE)?;
+        home.add_folder(INCOMPLETE)?;
+        for (path, text) in &self.plan.files {
+            let mut folder = home.folder(INCOMPLETE)?;
+            let mut names = path.split('/').peekable();
+            while let Some(name) = names.next() {
+                if names.peek().is_some() {
+                    folder = folder.add_folder(name)?;
+                } else {
+                    folder.create_file(name)?.write_all(text.as_bytes())?;
                 }
-                fs::write(path, text.as_bytes())?;
             }
-            fs::rename(&incomplete, &self.root)?;
         }
-        let used = total_size(&self.root, 0)?;
+        home.rename(INCOMPLETE, CARD)
+    }
+
+    /// Returns the total size of the files on the card, in bytes.
+    fn used(&mut self, root: &Folder) -> io::Result<u64> {
+        let used = match self.used {
+            Some(used) => used,
+            None => total_size(root, 0)?,
+        };
         self.used = Some(used);
         Ok(used)
     }
 
-    /// Resolves a path to a file or folder. Links are not followed.
-    fn find(&mut self, names: &[String]) -> Result<(PathBuf, fs::Metadata), SdError> {
-        self.prepare()?;
-        let mut path = self.root.clone();
-        // The operator chooses the root, which may be a link.
-        let mut metadata = fs::metadata(&path)?;
+    /// Opens a folder on the card. Links are not followed.
+    fn open_folder(&mut self, names: &[String]) -> Result<Folder, SdError> {
+        let mut folder = self.root()?;
         for name in names {
-            if !metadata.is_dir() {
-                return Err(SdError::NotFound);
-            }
-            path.push(name);
-            metadata = fs::symlink_metadata(&path).map_err(map_not_found)?;
+            folder = folder.folder(name).map_err(map_not_found)?;
         }
-        if metadata.is_dir() || metadata.is_file() {
-            Ok((path, metadata))
-        } else {
-            Err(SdError::NotFound)
-        }
+        Ok(folder)
     }
 
     pub(super) fn list(&mut self, names: &[String]) -> Result<Vec<SdEntry>, SdError> {
-        let (path, metadata) = self.find(names)?;
-        if !metadata.is_dir() {
-            return Err(SdError::NotFound);
-        }
         let mut entries = Vec::new();
-        for entry in fs::read_dir(path)?.take(limits::SD_LISTED) {
+        for entry in self.open_folder(names)?.entries()?.take(limits::SD_LISTED) {
             let entry = entry?;
             let kind = entry.file_type()?;
             // Links, and names that are not valid on the card, are skipped.
@@ -101,30 +120,24 @@ impl DiskCard {
     }
 
     pub(super) fn read(&mut self, names: &[String]) -> Result<SdFileReader, SdError> {
-        let (path, metadata) = self.find(names)?;
-        if !metadata.is_file() {
-            return Err(SdError::NotFound);
-        }
-        let file = File::open(path).map_err(map_not_found)?;
+        let (name, folders) = names.split_last().ok_or(SdError::NotFound)?;
+        let file = self.open_folder(folders)?.read(name).map_err(map_not_found)?;
         let size = file.metadata()?.len();
         let source = FileSource::Disk { file: Some(file), remaining: size };
         Ok(SdFileReader { size, source })
     }
 
     pub(super) fn delete(&mut self, names: &[String], folder: bool) -> Result<(), SdError> {
-        let (path, metadata) = self.find(names)?;
-        if names.is_empty() || folder != metadata.is_dir() {
+        let (name, folders) = names.split_last().ok_or(SdError::NotFound)?;
+        let parent = self.open_folder(folders)?;
+        let expected = if folder { EntryKind::Folder } else { EntryKind::File };
+        if parent.kind(name)? != Some(expected) {
             return Err(SdError::NotFound);
         }
         // The next row measures the size again.
         self.used = None;
-        if metadata.is_dir() {
-            // This does not follow links.
-            fs::remove_dir_all(path)?;
-        } else {
-            fs::remove_file(path)?;
-        }
-        Ok(())
+        let removed = if folder { parent.remove_folder(name) } else { parent.remove(name) };
+        Ok(removed?)
     }
 
     pub(super) fn append(
@@ -138,14 +151,9 @@ impl DiskCard {
         if self.rows >= ROWS_PER_MEASUREMENT {
             (self.used, self.rows) = (None, 0);
         }
-        let used = self.prepare()?;
-        let path = self.root.join(name);
-        match fs::symlink_metadata(&path) {
-            Ok(metadata) if !metadata.is_file() => return Err(SdError::NotFound),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).append(true).create(true).open(&path)?;
+        let root = self.root()?;
+        let used = self.used(&root)?;
+        let mut file = root.append(name).map_err(map_not_found)?;
         let size = file.metadata()?.len();
         let mut text = String::with_capacity(header.len() + line.len() + 1);
         if size == 0 {
@@ -157,14 +165,14 @@ impl DiskCard {
         text.push_str(line);
         if used + text.len() as u64 > capacity {
             if size == 0 {
-                let _ = fs::remove_file(path);
+                let _ = root.remove(name);
             }
             return Err(SdError::Full);
         }
         if let Err(error) = file.write_all(text.as_bytes()) {
             // The disk is full, so the incomplete row is removed. An error of that is ignored,
             // because nothing more can be done.
-            let _ = if size == 0 { fs::remove_file(path) } else { file.set_len(size) };
+            let _ = if size == 0 { root.remove(name) } else { file.set_len(size) };
             return Err(error.into());
         }
         self.used = Some(used + text.len() as u64);
@@ -173,28 +181,39 @@ impl DiskCard {
 
     pub(super) fn reset(&mut self) -> io::Result<()> {
         self.used = None;
+        let home = self.home()?;
         // The card is renamed before it is deleted, so that it never exists with only some of its
-        // files.
-        let old = self.root.with_extension("old");
-        if old.exists() {
-            fs::remove_dir_all(&old)?;
+        // files. If it is a link, that is removed, and what it leads to is not ours to delete.
+        remove_leftover(&home, OLD)?;
+        if home.kind(CARD)?.is_some() {
+            home.rename(CARD, OLD)?;
         }
-        if self.root.exists() {
-            fs::rename(&self.root, &old)?;
-        }
-        self.prepare()?;
-        if old.exists() {
-            fs::remove_dir_all(&old)?;
-        }
-        Ok(())
+        self.create(&home)?;
+        remove_leftover(&home, OLD)
     }
 }
 
-fn map_not_found(error: io::Error) -> SdError {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SdError::NotFound,
-        _ => error.into(),
+/// Removes the folder of an operation that was interrupted, or the link that was in its place.
+fn remove_leftover(home: &Folder, name: &str) -> io::Result<()> {
+    match home.kind(name)? {
+        None => Ok(()),
+        Some(EntryKind::Link) => home.remove(name),
+        Some(_) => {
+            home.expect_kind(name, EntryKind::Folder)?;
+            home.remove_folder(name)
+        }
     }
+}
+
+/// Returns [`SdError::NotFound`] if there is no such entry, or one of another kind.
+fn map_not_found(error: io::Error) -> SdError {
+    if is_missing(&error) { SdError::NotFound } else { error.into() }
+}
+
+/// Returns true if there is no such entry, or one of another kind.
+fn is_missing(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidInput)
 }
 
 fn ends_with_newline(file: &mut File) -> io::Result<bool> {
@@ -214,16 +233,20 @@ fn ignore_not_found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// Returns the total size of all files below a folder, in bytes. Links are not followed.
-fn total_size(folder: &PathBuf, depth: usize) -> io::Result<u64> {
+fn total_size(folder: &Folder, depth: usize) -> io::Result<u64> {
     let mut bytes = 0;
-    let Some(entries) = ignore_not_found(fs::read_dir(folder))? else { return Ok(0) };
-    for entry in entries {
+    for entry in folder.entries()? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_file() {
             bytes += ignore_not_found(entry.metadata())?.map_or(0, |metadata| metadata.len());
         } else if kind.is_dir() && depth < limits::SD_DEPTH {
-            bytes += total_size(&entry.path(), depth + 1)?;
+            match folder.folder(entry.file_name()) {
+                Ok(below) => bytes += total_size(&below, depth + 1)?,
+                // Another program deleted or replaced it meanwhile.
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(bytes)

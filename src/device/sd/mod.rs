@@ -1,4 +1,4 @@
-//! The SD card of a device (SD-1 to SD-7): the files, in memory or in a directory, and the log of
+//! The SD card of a device (SD-1 to SD-8): the files, in memory or in a directory, and the log of
 //! readings.
 
 mod disk;
@@ -10,7 +10,6 @@ mod row;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use self::disk::CardFolder;
 use self::disk::DiskCard;
 use self::memory::MemoryCard;
 pub(crate) use self::path::is_name;
@@ -134,7 +134,7 @@ impl SdCard {
     /// Opens the card in `folder`, with the files that are there, or creates a new card in memory if
     /// `folder` is `None`.
     #[must_use]
-    pub fn new(plan: CardPlan, folder: Option<PathBuf>) -> Self {
+    pub fn new(plan: CardPlan, folder: Option<CardFolder>) -> Self {
         let storage = match folder {
             Some(folder) => SdStorage::Disk(Mutex::new(DiskCard::new(folder, plan.clone()))),
             None => SdStorage::Memory(Mutex::new(MemoryCard::new(&plan))),
@@ -364,12 +364,15 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::folder::Folder;
 
     #[tokio::test]
     async fn an_append_that_began_before_a_reset_is_dropped() {
         let folder = std::env::temp_dir().join(format!("wwsim-sd-{}", std::process::id()));
+        let state = Arc::new(Folder::create(&folder).unwrap());
         for _ in 0..20 {
-            let card = SdCard::new(CardPlan::default(), Some(folder.clone()));
+            let card_folder = CardFolder { state: Arc::clone(&state), device: "device".into() };
+            let card = SdCard::new(CardPlan::default(), Some(card_folder));
             card.reset().await.unwrap();
             let SdStorage::Disk(disk) = &*card.storage else { panic!("the card is no folder") };
             let guard = disk.lock();

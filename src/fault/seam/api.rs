@@ -56,6 +56,9 @@ pub enum ApiEffect {
     },
     /// A JSON body that breaks off in the middle, with a matching `Content-Length`.
     MalformedJson,
+    /// The nonce of the request has expired, so that the answer is a 401 with `stale=true`. Without a valid
+    /// nonce the real answer.
+    StaleNonce,
 }
 
 /// A call of a device's API.
@@ -134,6 +137,11 @@ pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
                 "malformed_json",
                 "the JSON of the reply ends in the middle.",
                 ApiEffect::MalformedJson,
+            ),
+            WrittenForm::keyword(
+                "stale_nonce",
+                "the nonce of the request expires: 401 with stale=true and a new nonce.",
+                ApiEffect::StaleNonce,
             ),
         ],
     )

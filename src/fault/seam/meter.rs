@@ -285,8 +285,8 @@ impl Engine {
             if !affects(place, device) {
                 return;
             }
+            // The readings are counted, not who looks at them.
             let Some(window) = entry.window(now) else { return };
-            entry.count_evaluation();
             if window.open_since.is_some_and(|since| entry.count_window(device, since)) {
                 entry.record_fired(self.journal(), Seam::Meter, device.to_owned());
             }
@@ -294,7 +294,7 @@ impl Engine {
         inner.episodes()
     }
 
-    /// Returns the episodes of the meters without counting an evaluation.
+    /// Returns the episodes of the meters without counting a window.
     #[must_use]
     pub fn episodes(&self) -> Arc<Episodes> {
         if self.has_no_episodes() { Episodes::none() } else { self.inner().episodes() }

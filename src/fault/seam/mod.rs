@@ -166,6 +166,21 @@ impl Fault {
         }
     }
 
+    /// Returns the id of the device that the place names. `None` for every device.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            Self::Api(place, _) => place.device.as_deref(),
+            Self::Action(place, _) => place.device.as_deref(),
+            Self::Modbus(place, _) => place.device.as_deref(),
+            Self::Queue { device, .. }
+            | Self::Mqtt { device, .. }
+            | Self::Live { device, .. }
+            | Self::Meter { device, .. } => device.as_deref(),
+            Self::Slave(..) | Self::Target(..) => None,
+        }
+    }
+
     /// Returns the effect as it is written.
     #[must_use]
     pub fn written_effect(&self) -> WrittenEffect {

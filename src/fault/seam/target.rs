@@ -8,7 +8,7 @@ use crate::fault::index::{IndexKey, KeyField};
 use crate::fault::parameters::{StatusParameter, StatusParameters};
 use crate::fault::written_form::{WrittenForm, WrittenForms};
 use crate::fault::{Delay, Engine, Verdict, result};
-use crate::net::http::Method;
+use crate::net::http::{Method, status};
 use crate::notation::Choice;
 use crate::problem::Problem;
 
@@ -99,13 +99,17 @@ pub(super) static FORMS: LazyLock<WrittenForms<TargetEffect>> = LazyLock::new(||
 });
 
 fn read_status(parameters: StatusParameters) -> Result<TargetEffect, Problem> {
-    match parameters {
-        Choice::Map(status) if status.retry_after.is_some() => Err(Problem::of_document(
-            "`retry_after` is possible at `api` only; for a target, give the header in a route",
-        )),
-        Choice::Word(code) => Ok(TargetEffect::Status(code.0)),
-        Choice::Map(status) => Ok(TargetEffect::Status(status.code.0)),
-    }
+    let code = match parameters {
+        Choice::Map(status) if status.retry_after.is_some() => {
+            return Err(Problem::of_document(
+                "`retry_after` is possible at `api` only; for a target, give the header in a route",
+            ));
+        }
+        Choice::Word(code) => code.0,
+        Choice::Map(status) => status.code.0,
+    };
+    status::check_alone(code)?;
+    Ok(TargetEffect::Status(code))
 }
 
 impl SeamEffect for TargetEffect {

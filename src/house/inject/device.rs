@@ -70,6 +70,12 @@ impl ApiFault {
         self.rule(ApiEffect::MalformedJson)
     }
 
+    /// The nonce of the request expires: the reply is a 401 with `stale=true` and a new nonce. A request without
+    /// a valid nonce is not affected.
+    pub fn stale_nonce(self) -> FaultRule {
+        self.rule(ApiEffect::StaleNonce)
+    }
+
     fn rule(self, effect: ApiEffect) -> FaultRule {
         FaultRule::new(Fault::Api(self.0, effect))
     }
@@ -193,8 +199,10 @@ impl MeterFault {
         self.rule(MeterEffect::Frozen)
     }
 
-    /// The counter of imported energy is this many watt-hours too low.
-    pub fn jump_back(self, watt_hours: u64) -> FaultRule {
+    /// The counter of imported energy is this many kWh too low, 0.001 to 1 000 000.
+    pub fn jump_back(self, kilowatt_hours: f64) -> FaultRule {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let watt_hours = (kilowatt_hours * 1000.0).round() as u64;
         self.rule(MeterEffect::JumpBack(watt_hours))
     }
 

@@ -26,7 +26,9 @@ pub use self::device::{
     QueueFault, action, api, device_modbus, live, meter, mqtt, queue,
 };
 pub use self::peers::{SlaveFault, TargetFault, slave, target};
-use super::{House, excerpt};
+use super::wait::wait_until;
+use super::{House, WaitTimeout, excerpt};
+use crate::device::DeviceId;
 use crate::fault::{Engine, Fault, Rule, Trigger};
 use crate::problem::Problem;
 use crate::scenario;
@@ -45,8 +47,13 @@ impl FaultRule {
     }
 
     /// Fires only on these matches, counted from 1.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[track_caller]
     pub fn nth(mut self, matches: impl IntoIterator<Item = u64>) -> Self {
         self.when.nth = matches.into_iter().collect();
+        assert!(!self.when.nth.is_empty(), "nth: no match is given; expected one or more, from 1");
         self
     }
 
@@ -95,6 +102,9 @@ impl<'h> InjectedFault<'h> {
         let id: Arc<str> = id.into();
         let rule = Rule { id: Arc::clone(&id), fault: rule.fault, when: rule.when };
         // The checks of a scenario's rules apply to the written form.
+        if let Some(id) = rule.fault.device().filter(|id| id.parse::<DeviceId>().is_err()) {
+            panic!("the fault cannot be injected: `{id}` is no device id, as A842E39F8124");
+        }
         if let Err(problems) = house.core.parse_rule(&scenario::rule_to_json(&rule), &id) {
             let problems: Vec<String> = problems.iter().map(Problem::to_line).collect();
             panic!("the fault cannot be injected: {}", problems.join("; "));
@@ -126,6 +136,17 @@ impl<'h> InjectedFault<'h> {
     /// Waits until every listener is open or closed as the rule requires.
     pub async fn applied(&self) {
         self.house.core.wait_rules_applied(self.generation).await;
+    }
+
+    /// Waits until it has fired this many times in all, at most for `timeout` of real time: for a client
+    /// outside the test's own task.
+    ///
+    /// # Errors
+    /// [`WaitTimeout`](super::WaitTimeout), which shows the newest entries of the journal.
+    pub async fn wait_fired(&self, times: u64, timeout: Duration) -> Result<(), WaitTimeout> {
+        // Each time is an entry of the journal.
+        let fired = |_| (self.fired() >= times).then_some(());
+        wait_until(self.house, fired, timeout).await
     }
 
     /// Removes the rule, as dropping the guard does, and waits until every listener is open or closed as

@@ -11,16 +11,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::limits;
-use crate::net::sockets::{self, Port};
+use crate::net::gate::{ClosedGate, Gate};
+use crate::net::sockets::{self, Listener, Port};
 use crate::tasks::Tasks;
 
 /// Returns hyper's configuration for all servers of the house. The device sends neither `Date` nor
@@ -54,14 +54,14 @@ pub(crate) struct TcpAcceptor {
     connection_tasks: Arc<Tasks>,
     /// The task that accepts connections; empty while they are refused.
     accept_task: Tasks,
-    /// Locked by each connection before it is served, and by a pause.
-    admission: Arc<AsyncMutex<()>>,
+    /// Closed while the listener pauses.
+    gate: Gate,
     permits: Arc<Semaphore>,
     serve: Serve,
 }
 
-/// Serves a connection to its end.
-type Serve = Arc<dyn Fn(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+/// Serves a connection to its end. It takes a pass of the gate for as long as it serves requests.
+type Serve = Arc<dyn Fn(TcpStream, Gate) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl fmt::Debug for TcpAcceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,19 +69,12 @@ impl fmt::Debug for TcpAcceptor {
     }
 }
 
-/// A pause of a listener: new connections wait until this is dropped.
-#[derive(Debug)]
-#[must_use = "connections are taken again once this is dropped"]
-pub struct ListenerPause {
-    _admission: OwnedMutexGuard<()>,
-}
-
 impl TcpAcceptor {
     /// Accepts connections and passes each to `serve`, at most [`limits::HTTP_CONNECTIONS`] at
     /// once. Further connections wait in the listener's backlog.
     pub(crate) fn start<F>(
         listener: TcpListener,
-        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+        serve: impl Fn(TcpStream, Gate) -> F + Send + Sync + 'static,
     ) -> io::Result<Self>
     where
         F: Future<Output = ()> + Send + 'static,
@@ -92,7 +85,10 @@ impl TcpAcceptor {
     }
 
     /// Creates an acceptor that accepts no connection before [`TcpAcceptor::open`].
-    pub(crate) fn new<F>(port: Port, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn new<F>(
+        port: Port,
+        serve: impl Fn(TcpStream, Gate) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -101,9 +97,9 @@ impl TcpAcceptor {
             port: Mutex::new(port),
             connection_tasks: Arc::default(),
             accept_task: Tasks::default(),
-            admission: Arc::default(),
+            gate: Gate::default(),
             permits: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
-            serve: Arc::new(move |stream| Box::pin(serve(stream))),
+            serve: Arc::new(move |stream, gate| Box::pin(serve(stream, gate))),
         }
     }
 
@@ -115,10 +111,10 @@ impl TcpAcceptor {
         }
         let listener = port.open(limits::HTTP_BACKLOG)?;
         // Connections inherit the option. If it fails, the system's default size applies.
-        let _ = SockRef::from(&*listener).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
-        let (permits, admission) = (Arc::clone(&self.permits), Arc::clone(&self.admission));
+        let _ = SockRef::from(listener.socket()).set_send_buffer_size(limits::HTTP_SEND_BUFFER);
+        let (permits, gate) = (Arc::clone(&self.permits), self.gate.clone());
         let (tasks, serve) = (Arc::clone(&self.connection_tasks), Arc::clone(&self.serve));
-        self.accept_task.spawn(accept(listener, permits, admission, tasks, serve));
+        self.accept_task.spawn(accept(listener, permits, gate, tasks, serve));
         Ok(())
     }
 
@@ -147,14 +143,10 @@ impl TcpAcceptor {
         self.port.lock().close();
     }
 
-    /// Drops all connections and returns when they are gone. New ones wait until the returned value
-    /// is dropped.
-    pub(crate) async fn pause(&self) -> ListenerPause {
-        // The admission lock first: a connection that has passed it is among those that are
-        // dropped.
-        let admission = Arc::clone(&self.admission).lock_owned().await;
-        self.connection_tasks.abort_all().await;
-        ListenerPause { _admission: admission }
+    /// Ends the connections with a request in flight, and returns when they have ended. Those that wait
+    /// for their next request, and new ones, wait until the returned value is dropped.
+    pub(crate) async fn pause(&self) -> ClosedGate {
+        self.gate.close().await
     }
 
     /// Closes the listener and all connections, frees the port, and returns when they are gone.
@@ -167,32 +159,21 @@ impl TcpAcceptor {
 }
 
 async fn accept(
-    listener: Arc<TcpListener>,
+    listener: Arc<Listener>,
     permits: Arc<Semaphore>,
-    admission: Arc<AsyncMutex<()>>,
+    gate: Gate,
     connection_tasks: Arc<Tasks>,
     serve: Serve,
 ) {
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // If it fails, the client has left already.
-                let _ = stream.set_nodelay(true);
-                let _admitted = admission.lock().await;
-                let connection = serve(stream);
-                connection_tasks.spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                // The process is out of file descriptors, or the client left before it was
-                // accepted. Real time, because it takes real time to get descriptors back.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
+        // A stopped listener ends the task.
+        let Some(stream) = listener.accept().await else { return };
+        let connection = serve(stream, gate.clone());
+        connection_tasks.spawn(async move {
+            connection.await;
+            drop(permit);
+        });
     }
 }
 
@@ -212,10 +193,16 @@ mod tests {
             }
         };
         let accepting = Tasks::default();
-        let serve: Serve = Arc::new(move |stream| Box::pin(echo(stream)));
+        let serve: Serve = Arc::new(move |stream, _| Box::pin(echo(stream)));
         let permits = Arc::new(Semaphore::new(2));
-        let listener = Arc::new(listener);
-        accepting.spawn(accept(listener, permits, Arc::default(), Arc::clone(&connections), serve));
+        let listener = Arc::new(Listener::new(listener));
+        accepting.spawn(accept(
+            listener,
+            permits,
+            Gate::default(),
+            Arc::clone(&connections),
+            serve,
+        ));
         let mut clients = Vec::new();
         for byte in 0..3 {
             let mut client = TcpStream::connect(address).await.unwrap();

@@ -6,18 +6,23 @@
 //! scenario and have neither.
 
 mod acceptor;
+mod connection;
 pub(crate) mod body;
+pub(crate) mod cors;
 pub(crate) mod json;
 pub(crate) mod query;
 mod reply;
+pub(crate) mod status;
 mod header_case;
 mod method;
+mod pages;
 mod stream;
 mod write_timeout;
 
-pub use self::acceptor::ListenerPause;
 pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
+pub(crate) use self::connection::{Served, serve_requests};
 pub use self::method::Method;
+pub(crate) use self::pages::{PAGE_BYTES, PageProgress, PageSource, PageWriter, Parts};
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{EventStreamControl, method_not_allowed};
 pub(crate) use self::stream::{

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use super::header_case;
 use super::json::JsonWriter;
+use super::pages::PagedBody;
 use super::stream::{AfterDelivery, DeliveryControl};
 
 /// An HTTP reply: its status, its body, and the headers that only this reply has.
@@ -43,6 +44,8 @@ enum ReplyContent {
     Full { media_type: &'static str, bytes: Bytes },
     /// A known number of bytes that arrive piece by piece.
     Sized { media_type: &'static str, pieces: SizedBody },
+    /// JSON of an unknown size, page by page.
+    Pages(PagedBody),
     /// Server-Sent Events, each sent when it arrives.
     Events(Events),
 }
@@ -148,6 +151,11 @@ impl HttpReply {
         Self::content(status, JSON, json)
     }
 
+    /// Creates a reply whose body is JSON that is sent page by page.
+    pub(super) fn json_pages(status: StatusCode, pages: PagedBody) -> Self {
+        Self { content: ReplyContent::Pages(pages), ..Self::empty(status) }
+    }
+
     /// Creates a reply with a value as JSON.
     #[must_use]
     pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
@@ -243,9 +251,10 @@ impl HttpReply {
     pub fn bytes(&self) -> Bytes {
         match &self.content {
             ReplyContent::Full { bytes, .. } => bytes.clone(),
-            ReplyContent::Empty | ReplyContent::Sized { .. } | ReplyContent::Events(_) => {
-                Bytes::new()
-            }
+            ReplyContent::Empty
+            | ReplyContent::Sized { .. }
+            | ReplyContent::Pages(_)
+            | ReplyContent::Events(_) => Bytes::new(),
         }
     }
 
@@ -288,6 +297,7 @@ impl HttpReply {
             ReplyContent::Sized { media_type, pieces } => {
                 (Some(media_type), BodyRest::Sized(pieces))
             }
+            ReplyContent::Pages(pages) => (Some(JSON), BodyRest::Pages(pages)),
             ReplyContent::Events(events) => (Some(EVENTS), BodyRest::Events(events)),
             ReplyContent::Empty if self.status == StatusCode::NO_CONTENT => (None, BodyRest::Done),
             ReplyContent::Empty => (None, BodyRest::Piece(Bytes::new())),
@@ -305,13 +315,13 @@ impl HttpReply {
             BodyRest::Sized(pieces) => {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.remaining));
             }
-            BodyRest::Events(_) | BodyRest::Incomplete | BodyRest::Done => {}
+            BodyRest::Pages(_) | BodyRest::Events(_) | BodyRest::Incomplete | BodyRest::Done => {}
         }
         headers.extend(self.headers);
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
         if self.closes_connection {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            headers.append(CONNECTION, HeaderValue::from_static("close"));
         }
         header_case::apply_header_case(&mut response);
         response.map(|()| ReplyBody { rest, _consumed: consumed })
@@ -334,6 +344,8 @@ pub struct ReplyBody<G = ()> {
 enum BodyRest {
     Piece(Bytes),
     Sized(SizedBody),
+    /// Pages of a body without a length, sent as the next one is.
+    Pages(PagedBody),
     /// A body without a length is sent in chunks, or to HTTP/1.0 clients up to the end of the
     /// connection.
     Events(Events),
@@ -373,6 +385,13 @@ impl<G: Unpin> hyper::body::Body for ReplyBody<G> {
             let piece = ready!(queue.poll_recv(context));
             return Poll::Ready(Some(self.take_piece(piece)));
         }
+        if let BodyRest::Pages(pages) = &mut self.rest {
+            let page = ready!(pages.poll_page(context));
+            if !matches!(page, Some(Ok(_))) {
+                self.rest = BodyRest::Done;
+            }
+            return Poll::Ready(page.map(|page| page.map(Frame::data)));
+        }
         if let BodyRest::Events(Events { queue, stream_control }) = &mut self.rest {
             if let Some(event) = ready!(queue.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(Frame::data(event))));
@@ -388,7 +407,7 @@ impl<G: Unpin> hyper::body::Body for ReplyBody<G> {
         Poll::Ready(match std::mem::replace(&mut self.rest, BodyRest::Done) {
             BodyRest::Piece(bytes) => Some(Ok(Frame::data(bytes))),
             BodyRest::Incomplete => Some(Err(BodyInterrupted)),
-            BodyRest::Sized(_) | BodyRest::Events(_) | BodyRest::Done => None,
+            BodyRest::Sized(_) | BodyRest::Pages(_) | BodyRest::Events(_) | BodyRest::Done => None,
         })
     }
 
@@ -401,7 +420,7 @@ impl<G: Unpin> hyper::body::Body for ReplyBody<G> {
             BodyRest::Piece(bytes) => SizeHint::with_exact(bytes.len() as u64),
             BodyRest::Sized(pieces) => SizeHint::with_exact(pieces.remaining),
             BodyRest::Done => SizeHint::with_exact(0),
-            BodyRest::Events(_) | BodyRest::Incomplete => SizeHint::default(),
+            BodyRest::Pages(_) | BodyRest::Events(_) | BodyRest::Incomplete => SizeHint::default(),
         }
     }
 }

@@ -28,6 +28,12 @@ impl Resettable for TcpStream {
     }
 }
 
+impl<S: Resettable> Resettable for &mut S {
+    fn reset_on_close(&self) {
+        (**self).reset_on_close();
+    }
+}
+
 impl Resettable for TrackedStream {
     fn reset_on_close(&self) {
         Self::reset_on_close(self);

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{ALLOW, PROXY_AUTHENTICATE, UPGRADE, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 pub(super) use self::server::TargetServer;
@@ -23,6 +24,8 @@ use crate::clock::Clock;
 use crate::fault::{ActionOrigin, ActionOriginRef, Engine, TargetEffect, TargetRequest};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
+use crate::net::http::{Method, status};
+use crate::net::sockets::reachable_address;
 use crate::scenario::{TargetPlan, TargetReply, TargetRoute};
 
 /// A target of the house.
@@ -42,13 +45,33 @@ pub struct Target {
 struct TargetState {
     /// The number of replies taken, for each route.
     replies_taken: Vec<usize>,
-    received: VecDeque<ReceivedHttpRequest>,
+    received: VecDeque<Arc<ReceivedHttpRequest>>,
+    /// The requests since the start, or since the last reset.
+    received_total: u64,
+    /// The number of resets.
+    generation: u64,
+}
+
+/// Some requests that a target received, and what it held when they were read.
+#[derive(Debug)]
+pub(crate) struct ReceivedPage {
+    /// The number of times that the target was reset.
+    pub(crate) generation: u64,
+    /// The requests that it received.
+    pub(crate) total: u64,
+    /// The received requests that it no longer holds.
+    pub(crate) discarded: u64,
+    /// The requests, oldest first.
+    pub(crate) requests: Vec<Arc<ReceivedHttpRequest>>,
 }
 
 /// A request that a target received.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ReceivedHttpRequest {
+    /// The number of the request. The requests of a target count from 1, including those that it no longer
+    /// holds.
+    pub seq: u64,
     /// Seconds of virtual time since the scenario's start.
     pub t: f64,
     /// The method.
@@ -118,17 +141,34 @@ impl Target {
         self.address
     }
 
-    /// Returns its URL without a path.
+    /// Returns the URL under which this machine reaches it, without a path.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", reachable_address(self.address))
     }
 
     /// Returns the newest requests that it received, at most [`limits::TARGET_REQUESTS`], oldest
     /// first.
     #[must_use]
     pub fn received_requests(&self) -> Vec<ReceivedHttpRequest> {
-        self.state().received.iter().cloned().collect()
+        self.state().received.iter().map(|request| (**request).clone()).collect()
+    }
+
+    /// Returns the received requests after number `seq`, at most `limit` of them, and the state of the
+    /// target at the same moment.
+    pub(crate) fn received_page(&self, seq: u64, limit: usize) -> ReceivedPage {
+        let state = self.state();
+        let discarded = state.received_total - state.received.len() as u64;
+        // The requests are numbered without a gap.
+        let skipped = usize::try_from(seq.saturating_sub(discarded)).unwrap_or(usize::MAX);
+        let requests = state.received.range(skipped.min(state.received.len())..);
+        ReceivedPage {
+            generation: state.generation,
+            total: state.received_total,
+            discarded,
+            requests: requests.take(limit).cloned().collect(),
+        }
     }
 
     /// Returns the number of requests that it holds.
@@ -137,14 +177,16 @@ impl Target {
         self.state().received.len()
     }
 
-    /// Discards the received requests. Its routes keep their position.
+    /// Discards the received requests. Its routes keep their position, and the numbers of later requests
+    /// go on.
     pub fn clear_received(&self) {
         self.state().received.clear();
     }
 
     /// Resets the target: no received requests, every route at its first reply.
     pub fn reset(&self) {
-        *self.state() = TargetState::default();
+        let mut state = self.state();
+        *state = TargetState { generation: state.generation + 1, ..TargetState::default() };
     }
 
     /// Receives a request: stores it, evaluates the fault rules, and takes a reply.
@@ -172,20 +214,63 @@ impl Target {
             reply.unwrap_or_else(not_found)
         });
         let delay = reply.latency.saturating_add(verdict.delay);
-        let outcome = match verdict.effect {
-            Some(TargetEffect::Status(status)) => ReplyOutcome::Reply(empty_reply(status)),
-            Some(TargetEffect::Reset) => ReplyOutcome::Reset,
-            Some(TargetEffect::Hang) => ReplyOutcome::Hang,
-            Some(TargetEffect::BadContentLength) => ReplyOutcome::BadContentLength(reply),
-            // The engine has added the delays up, and evaluates the other effects for the
-            // connector.
-            Some(TargetEffect::Delay(_) | TargetEffect::Connect(_)) | None => {
-                ReplyOutcome::Reply(reply)
-            }
-        };
+        let reply = self.with_required_header(reply, &request.method, path);
+        let outcome =
+            match verdict.effect {
+                Some(TargetEffect::Status(status)) => ReplyOutcome::Reply(
+                    self.with_required_header(empty_reply(status), &request.method, path),
+                ),
+                Some(TargetEffect::Reset) => ReplyOutcome::Reset,
+                Some(TargetEffect::Hang) => ReplyOutcome::Hang,
+                Some(TargetEffect::BadContentLength) => ReplyOutcome::BadContentLength(reply),
+                // The engine has added the delays up, and evaluates the other effects for the
+                // connector.
+                Some(TargetEffect::Delay(_) | TargetEffect::Connect(_)) | None => {
+                    ReplyOutcome::Reply(reply)
+                }
+            };
         request.status = outcome.status();
         state.store(request);
         RouteReply { delay, outcome }
+    }
+
+    /// Adds the header that the status of a reply requires, if the scenario does not give it (FAULT-7).
+    fn with_required_header(
+        &self,
+        mut reply: TargetReply,
+        method: &str,
+        path: &str,
+    ) -> TargetReply {
+        let Some(header) = status::required_header(reply.status) else { return reply };
+        if reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(header.as_str())) {
+            return reply;
+        }
+        let challenge = || format!("Basic realm=\"{}\"", self.name);
+        let (name, value) = match header {
+            WWW_AUTHENTICATE => ("WWW-Authenticate", challenge()),
+            PROXY_AUTHENTICATE => ("Proxy-Authenticate", challenge()),
+            ALLOW => ("Allow", self.other_methods(method, path)),
+            UPGRADE => ("Upgrade", status::UPGRADE_OFFER.to_owned()),
+            // A scenario without the header of a 206 is refused.
+            _ => return reply,
+        };
+        reply.headers.push((name.to_owned(), value));
+        reply
+    }
+
+    /// Returns the methods that routes of this path name but this one, as in an `Allow` header.
+    fn other_methods(&self, method: &str, path: &str) -> String {
+        let mut others: Vec<&str> = Vec::new();
+        for other in self.routes.iter().filter_map(|route| route.method).map(Method::as_str) {
+            let routed = self
+                .routes
+                .iter()
+                .any(|route| route.method.is_some() && route.matches(other, path));
+            if other != method && routed && !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        others.join(", ")
     }
 
     /// Stores a request whose body was too large, without its body.
@@ -213,11 +298,13 @@ impl TargetState {
         &mut self.replies_taken[route]
     }
 
-    fn store(&mut self, request: ReceivedHttpRequest) {
+    fn store(&mut self, mut request: ReceivedHttpRequest) {
+        self.received_total += 1;
+        request.seq = self.received_total;
         if self.received.len() == limits::TARGET_REQUESTS {
             self.received.pop_front();
         }
-        self.received.push_back(request);
+        self.received.push_back(Arc::new(request));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The listener of a target and its connections.
 
 use std::error::Error as _;
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -10,19 +11,20 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{ReceivedHttpRequest, ReplyOutcome, RouteReply, Target};
 use crate::fault::ActionOrigin;
 use crate::limits;
-use crate::net::http::ListenerPause;
+use crate::net::gate::{ClosedGate, Gate};
 use crate::net::http::body::{self, BodyReadError};
+use crate::net::http::status;
 use crate::net::http::{Resettable, WriteTimeoutStream};
-use crate::net::http::{TcpAcceptor, http_builder};
+use crate::net::http::{Served, TcpAcceptor, serve_requests};
 use crate::net::inflight::{ConnectionRegistry, PeerInfo, TrackedStream};
 use crate::scenario::TargetReply;
 
@@ -39,16 +41,16 @@ impl TargetServer {
         connection_registry: ConnectionRegistry,
     ) -> io::Result<Self> {
         let activity = target.clock.activity().clone();
-        let serve = move |stream: TcpStream| {
+        let serve = move |stream: TcpStream, gate| {
             let stream = connection_registry.track_server(stream);
-            activity.track(serve_accepted(stream, Arc::clone(&target), tls.clone()))
+            activity.track(serve_accepted(stream, gate, Arc::clone(&target), tls.clone()))
         };
         TcpAcceptor::start(listener, serve).map(Self)
     }
 
-    /// Drops all connections and returns when they are gone. The listener stays. New connections
-    /// wait until the returned value is dropped.
-    pub(crate) async fn pause(&self) -> ListenerPause {
+    /// Ends the connections with a request in flight, and returns when they have ended. The listener stays.
+    /// Connections that wait for their next request, and new ones, wait until the returned value is dropped.
+    pub(crate) async fn pause(&self) -> ClosedGate {
         self.0.pause().await
     }
 
@@ -64,14 +66,42 @@ impl<S: Resettable> Resettable for TlsStream<S> {
     }
 }
 
-async fn serve_accepted(stream: TrackedStream, target: Arc<Target>, tls: Option<TlsAcceptor>) {
+async fn serve_accepted(
+    stream: TrackedStream,
+    gate: Gate,
+    target: Arc<Target>,
+    tls: Option<TlsAcceptor>,
+) {
     let peer_info = stream.peer_info();
-    let stream = WriteTimeoutStream::new(stream);
-    let Some(tls) = tls else { return serve(stream, peer_info, target).await };
+    let Some(tls) = tls else {
+        return serve(WriteTimeoutStream::new(stream), peer_info, gate, target).await;
+    };
     // Real time, because it protects the process from clients that never finish their handshake.
-    let handshake = tokio::time::timeout(limits::HTTP_HEADER_TIMEOUT, tls.accept(stream));
-    if let Ok(Ok(stream)) = handshake.await {
-        serve(stream, peer_info, target).await;
+    let handshake = timeout(limits::HTTP_HEADER_TIMEOUT, shake_hands(stream, &gate, &tls));
+    if let Ok(Some(stream)) = handshake.await {
+        serve(stream, peer_info, gate, target).await;
+    }
+}
+
+/// Performs the handshake of a connection. Returns `None` if it fails, or if the listener pauses once the client
+/// has begun it.
+async fn shake_hands(
+    stream: TrackedStream,
+    gate: &Gate,
+    tls: &TlsAcceptor,
+) -> Option<TlsStream<WriteTimeoutStream<TrackedStream>>> {
+    loop {
+        let mut pass = gate.enter().await;
+        tokio::select! {
+            biased;
+            () = pass.recalled() => continue,
+            begun = stream.wait_received() => begun.ok()?,
+        }
+        return tokio::select! {
+            biased;
+            () = pass.recalled() => None,
+            accepted = tls.accept(WriteTimeoutStream::new(stream)) => accepted.ok(),
+        };
     }
 }
 
@@ -87,16 +117,23 @@ enum BrokenReply {
 }
 
 /// Serves one connection to its end.
-async fn serve<S>(stream: S, peer_info: PeerInfo, target: Arc<Target>)
+async fn serve<S>(mut stream: S, peer_info: PeerInfo, gate: Gate, target: Arc<Target>)
 where
     S: AsyncRead + AsyncWrite + Resettable + Unpin,
 {
-    let service = service_fn(move |request| {
-        Box::pin(handle(Arc::clone(&target), peer_info.clone(), request))
-    });
-    let mut connection = http_builder().serve_connection(TokioIo::new(stream), service);
-    let Err(error) = (&mut connection).await else { return };
-    let mut stream = connection.into_parts().io.into_inner();
+    let service =
+        service_fn(|request| Box::pin(handle(Arc::clone(&target), peer_info.clone(), request)));
+    let error = loop {
+        let mut pass = gate.enter().await;
+        match serve_requests(&mut stream, &service, &mut pass).await {
+            // A client of the house has no next request, and the end of its connection would be in flight
+            // until it is read.
+            Served::Idle if peer_info.is_of_house() => return,
+            Served::Idle => {}
+            Served::Ended(Ok(())) => return,
+            Served::Ended(Err(error)) => break error,
+        }
+    };
     match error.source().and_then(|source| source.downcast_ref()) {
         Some(BrokenReply::Reset) => stream.reset_on_close(),
         Some(BrokenReply::BadContentLength(reply)) => {
@@ -150,6 +187,8 @@ fn split_request(
     let origin = peer_info.origin::<ActionOrigin>();
     let path = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
     let received = ReceivedHttpRequest {
+        // Set when the request is stored.
+        seq: 0,
         t: target.clock.now().as_secs_f64(),
         method: head.method.to_string(),
         path,
@@ -202,6 +241,10 @@ fn closing_reply(status: StatusCode) -> Response<Full<Bytes>> {
 fn encode_reply(reply: TargetReply) -> Response<Full<Bytes>> {
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
+        if name.eq_ignore_ascii_case(header::UPGRADE.as_str()) {
+            // RFC 9110, §7.8.
+            response = response.header(header::CONNECTION, "Upgrade");
+        }
         response = response.header(name, value);
     }
     response.body(Full::from(reply.body)).unwrap_or_else(|error| {
@@ -210,10 +253,16 @@ fn encode_reply(reply: TargetReply) -> Response<Full<Bytes>> {
     })
 }
 
-/// Returns the bytes of a reply whose `Content-Length` is not a number.
+/// Returns the bytes of a reply whose `Content-Length` is not a number. A status without content has no such
+/// header for a client, so that it becomes a 200.
 fn malformed_length_reply(reply: &TargetReply) -> String {
-    let status = StatusCode::from_u16(reply.status).unwrap_or_default();
-    let reason = status.canonical_reason().unwrap_or_default();
-    let code = reply.status;
-    format!("HTTP/1.1 {code} {reason}\r\nContent-Length: unknown\r\n\r\n{}", reply.body)
+    let code = if status::forbids_content(reply.status) { 200 } else { reply.status };
+    let reason = StatusCode::from_u16(code).unwrap_or_default();
+    let reason = reason.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {code} {reason}\r\n");
+    for (name, value) in &reply.headers {
+        // Writing to a String cannot fail.
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    format!("{head}Content-Length: unknown\r\n\r\n{}", reply.body)
 }

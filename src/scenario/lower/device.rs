@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::diagnostics::{Mistake, Mistakes};
@@ -15,12 +14,12 @@ use crate::device::FirmwareImage;
 use crate::device::actions::Definition;
 use crate::device::sd::CardPlan;
 use crate::device::{
-    AccessPolicy, ActionPolicy, Admission, CallReplyFormat, DeviceId, DigestMode, Execution,
-    Firmware, Hardware, HttpFailureCode, Identity, License,
+    AccessPolicy, ActionPolicy, Admission, CallReplyFormat, DeviceId, DigestMode, DigestPolicy,
+    Execution, Firmware, Hardware, HttpFailureCode, Identity, License,
 };
 use crate::limits;
 use crate::meter::MeterPlan;
-use crate::notation::shortened;
+use crate::notation::{shortened, without_bom};
 
 /// Lowers the devices; none if the file has none.
 pub(super) fn devices(
@@ -58,7 +57,7 @@ pub(super) fn devices(
             .meter
             .as_ref()
             .map(|own| super::meter::meter(own, &path.key("meter"), context.base_dir, mistakes));
-        let mut device = self::device(device, id, index, &path, context, mistakes);
+        let mut device = self::device(device, id, &path, context, mistakes);
         device.plan.meter = own.unwrap_or_else(|| meter.clone());
         device
     };
@@ -96,7 +95,6 @@ fn device_ids(
 fn device(
     raw: &raw::Device,
     id: DeviceId,
-    index: usize,
     path: &FieldPath,
     context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
@@ -134,14 +132,14 @@ fn device(
     config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
-        access_policy: access_policy(raw),
+        access_policy: access_policy(raw, path, mistakes),
         meter: MeterPlan::default(),
         site,
         hardware: hardware(raw, path, mistakes),
         identity,
         firmware,
-        http: raw.http.map_or_else(|| default_listener(index, path, mistakes), |http| http.0),
-        modbus: modbus::server(raw.modbus.as_ref(), index, path, mistakes),
+        http: raw.http.map_or(DevicePlan::HTTP, |http| http.0),
+        modbus: modbus::server(raw.modbus.as_ref()),
         action_policy,
         actions: actions(raw, path, context, mistakes),
     };
@@ -149,13 +147,40 @@ fn device(
     Lowered { plan, valid }
 }
 
-fn access_policy(raw: &raw::Device) -> AccessPolicy {
-    let digest = match raw.digest {
-        None | Some(raw::Digest::Tolerant) => DigestMode::Tolerant,
-        Some(raw::Digest::Strict) => DigestMode::Strict,
-    };
+fn access_policy(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> AccessPolicy {
+    let digest = raw.digest.as_ref().map_or_else(DigestPolicy::default, |digest| {
+        self::digest(digest, &path.key("digest"), mistakes)
+    });
     let origins = raw.cors.iter().flat_map(|cors| cors.origins.iter().flatten());
     AccessPolicy { digest, origins: origins.map(|origin| origin.0.clone()).collect() }
+}
+
+fn digest(
+    raw: &raw::Choice<raw::DigestMode, raw::Digest>,
+    path: &FieldPath,
+    mistakes: &mut Mistakes,
+) -> DigestPolicy {
+    let raw = match raw {
+        raw::Choice::Word(mode) => &raw::Digest { mode: Some(*mode), ..raw::Digest::default() },
+        raw::Choice::Map(digest) => digest,
+    };
+    let default = DigestPolicy::default();
+    let nonce_life = raw.nonce_life.map_or(default.nonce_life, |life| life.0);
+    if nonce_life.is_zero() {
+        let mistake =
+            Mistake::new(path.key("nonce_life"), "a nonce must be good for longer than 0");
+        mistakes
+            .push(mistake.help("for one that has always expired, use the effect `stale_nonce`"));
+    }
+    DigestPolicy {
+        mode: match raw.mode {
+            None | Some(raw::DigestMode::Tolerant) => DigestMode::Tolerant,
+            Some(raw::DigestMode::Strict) => DigestMode::Strict,
+        },
+        nonce_life,
+        nonces: raw.nonces.unwrap_or(default.nonces),
+        when_full: raw.when_full.map_or(default.when_full, |when_full| when_full.0),
+    }
 }
 
 fn hardware(raw: &raw::Device, path: &FieldPath, mistakes: &mut Mistakes) -> Hardware {
@@ -261,14 +286,6 @@ fn license(word: raw::License) -> License {
     }
 }
 
-fn default_listener(index: usize, path: &FieldPath, mistakes: &mut Mistakes) -> SocketAddr {
-    DevicePlan::default_listener(index).unwrap_or_else(|| {
-        let message = format!("device {} has no default port left", index + 1);
-        mistakes.push(Mistake::new(path.clone(), message).help("give it `http: 127.0.0.1:0`"));
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
-}
-
 fn actions(
     raw: &raw::Device,
     path: &FieldPath,
@@ -354,7 +371,7 @@ fn actions_file(
         let message = format!("{short_name} has more than the {maximum} bytes the device takes");
         return Err(vec![message]);
     }
-    let value = serde_json::from_slice(&bytes)
+    let value = serde_json::from_slice(without_bom(&bytes))
         .map_err(|error| vec![format!("{short_name} is not JSON: {error}")])?;
     Definition::parse_value(&value).map(Arc::new).map_err(|errors| {
         errors.into_iter().map(|error| format!("{short_name}: {error}")).collect()

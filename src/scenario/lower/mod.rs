@@ -6,6 +6,7 @@
 
 mod device;
 mod fault;
+mod listeners;
 mod meter;
 mod modbus;
 mod place;
@@ -15,9 +16,10 @@ mod target;
 mod to_raw;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use self::listeners::ListenerOverrides;
+pub(super) use self::listeners::assign_listeners;
 pub(super) use self::to_raw::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, join_and, nearest};
 use super::model::{DevicePlan, Mdns, Scenario, SlavePlan, TargetPlan, TargetRoute};
@@ -39,8 +41,6 @@ pub(super) struct LoadContext<'a> {
     pub root: &'a Node,
     /// Returns true if the structural check found a mistake at or below a path of the decoded file.
     pub has_mistakes: &'a dyn Fn(&FieldPath) -> bool,
-    /// Returns true if items of a list at or below a path of the decoded file were dropped.
-    pub has_dropped_items: &'a dyn Fn(&FieldPath) -> bool,
 }
 
 /// A lowered part of a scenario.
@@ -160,7 +160,6 @@ pub(super) fn scenario(
         state_dir: None,
         source: default.source,
     };
-    check_listeners(&scenario, raw, mistakes);
     check_all_hosts(&scenario, mistakes);
     scenario
 }
@@ -265,76 +264,6 @@ fn mdns(word: raw::Mdns) -> Mdns {
         raw::Mdns::Auto => Mdns::Auto,
         raw::Mdns::Loopback => Mdns::Loopback,
     }
-}
-
-/// A listener of the house.
-struct PlannedListener {
-    address: SocketAddr,
-    /// The owner, for messages.
-    owner: String,
-    /// The path of its address in the file.
-    path: FieldPath,
-}
-
-/// Checks that no two listeners share a port. Port 0, which takes any free one, is not checked.
-fn check_listeners(scenario: &Scenario, raw: &raw::Scenario, mistakes: &mut Mistakes) {
-    let mut by_port: HashMap<u16, Vec<PlannedListener>> = HashMap::new();
-    for listener in planned_listeners(scenario, raw) {
-        let PlannedListener { address, owner, path } = &listener;
-        if address.port() == 0 {
-            continue;
-        }
-        let others = by_port.entry(address.port()).or_default();
-        if let Some(other) = others.iter().find(|other| collide(other.address, *address)) {
-            let message = format!("{} and {owner} both listen on {address}", other.owner);
-            let mistake = Mistake::new(path.clone(), message)
-                .help("give one of them another port, or port 0 for any free one")
-                .related(other.path.clone(), other.owner.clone());
-            mistakes.push(mistake);
-        }
-        others.push(listener);
-    }
-}
-
-/// Returns all listeners of a house.
-fn planned_listeners(house: &Scenario, raw: &raw::Scenario) -> Vec<PlannedListener> {
-    let root = FieldPath::root();
-    let mut listeners = vec![PlannedListener {
-        address: house.control,
-        owner: "the control plane".into(),
-        path: root.key("control"),
-    }];
-    for (index, plan) in house.devices.iter().enumerate() {
-        let path = if raw.devices.is_some() {
-            root.key("devices").index(index)
-        } else {
-            root.key("device")
-        };
-        let owner = format!("device {}", plan.identity.id);
-        listeners.push(PlannedListener { address: plan.http, owner, path: path.key("http") });
-        let written = raw.devices.as_ref().and_then(|devices| devices.get(index));
-        let written = written.or(raw.device.as_ref()).is_some_and(|device| device.modbus.is_some());
-        // A server that is off and has a default address is not in the way of others.
-        if written || plan.config.settings.services.modbus.enable {
-            let owner = format!("the Modbus server of device {}", plan.identity.id);
-            let address = plan.modbus.listen;
-            listeners.push(PlannedListener { address, owner, path: path.key("modbus") });
-        }
-    }
-    for SlavePlan { name, listen, .. } in &house.slaves {
-        let path = root.key("slaves").key(name).key("listen");
-        listeners.push(PlannedListener { address: *listen, owner: format!("slave {name}"), path });
-    }
-    for TargetPlan { name, listen, .. } in &house.http_targets {
-        let path = root.key("http_targets").key(name).key("listen");
-        listeners.push(PlannedListener { address: *listen, owner: format!("target {name}"), path });
-    }
-    listeners
-}
-
-/// Returns true if the two cannot both be bound: they have the same port on one interface, or on all.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
 /// The owners of a host by port. The owner of all ports has the key `None`, which is the first.

@@ -3,32 +3,24 @@
 use std::sync::Arc;
 
 use super::super::diagnostics::{Mistake, Mistakes};
-use super::super::model::{DevicePlan, ModbusPlan};
+use super::super::model::ModbusPlan;
 use super::super::path::FieldPath;
 use super::super::raw;
 use crate::device::config::RegisterMap;
 use crate::device::{Feature, Firmware, Profile};
 use crate::limits;
 
-/// Lowers the server of the `index`-th device.
-pub(super) fn server(
-    raw: Option<&raw::DeviceModbus>,
-    index: usize,
-    path: &FieldPath,
-    mistakes: &mut Mistakes,
-) -> ModbusPlan {
-    let (listen, function_3) = match raw {
-        None => (None, None),
-        Some(raw::Choice::Word(listen)) => (Some(*listen), None),
-        Some(raw::Choice::Map(server)) => (server.listen, server.function_3),
-    };
-    let listen = listen.map(|listen| listen.0).or_else(|| DevicePlan::default_modbus(index));
-    let listen = listen.unwrap_or_else(|| {
-        let message = format!("the Modbus server of device {} has no default port left", index + 1);
-        mistakes.push(Mistake::new(path.clone(), message).help("give it `modbus: 127.0.0.1:0`"));
-        ModbusPlan::default().listen
-    });
-    ModbusPlan { listen, function_3: function_3.unwrap_or(false) }
+/// Lowers the server of a device.
+pub(super) fn server(raw: Option<&raw::DeviceModbus>) -> ModbusPlan {
+    let default = ModbusPlan::default();
+    match raw {
+        None => default,
+        Some(raw::Choice::Word(listen)) => ModbusPlan { listen: listen.0, ..default },
+        Some(raw::Choice::Map(server)) => ModbusPlan {
+            listen: server.listen.map_or(default.listen, |listen| listen.0),
+            function_3: server.function_3.unwrap_or(default.function_3),
+        },
+    }
 }
 
 /// Lowers the register map. Each mistake is reported at its own place.

@@ -461,21 +461,21 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
 
 /// Returns whether a unit has something at an address that the function reaches.
 fn unit_has(unit: &UnitLayout, function: Option<FunctionCode>, address: raw::RangeText) -> bool {
-    let overlaps = |first: u16, count: u32| {
-        let first = u32::from(first);
-        first <= u32::from(address.last) && u32::from(address.first) < first + count
+    let overlaps = |first: u16, count: u64| {
+        let first = u64::from(first);
+        first <= u64::from(address.last) && u64::from(address.first) < first + count
     };
     let bits = |bits: &[crate::modbus::bank::BitRange]| {
         bits.iter().any(|range| {
             let (first, last) = (*range.addresses.start(), *range.addresses.end());
-            overlaps(first, u32::from(last.saturating_sub(first)) + 1)
+            overlaps(first, u64::from(last.saturating_sub(first)) + 1)
         })
     };
     let registers = |registers: &[crate::modbus::bank::Register]| {
         registers.iter().any(|register| {
             overlaps(
                 register.address,
-                u32::from(register.count) * u32::from(register.value_type.words()),
+                u64::from(register.count) * u64::from(register.value_type.words()),
             )
         })
     };

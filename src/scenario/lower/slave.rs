@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::model::SlavePlan;
-use super::super::path::FieldPath;
+use super::super::path::{FieldPath, Segment};
 use super::super::raw;
 use super::{LoadContext, Lowered};
 use crate::modbus::bank::{
@@ -51,15 +51,10 @@ fn slave(
     let mut units = Vec::new();
     for (id, unit) in raw.units.iter().flatten() {
         let path = units_path.key(&id.to_string());
-        let layout = unit_layout(unit, &path, mistakes);
-        // The bank's check names registers by their position, which must be that in the file.
-        let is_complete = !(context.has_dropped_items)(&path) && has_all_registers(unit, &layout);
-        if is_complete {
-            for problem in Bank::check(&layout) {
-                mistakes.push(Mistake::from_problem(&path, problem));
-            }
-        }
-        units.push((id.0, layout));
+        let before = mistakes.len();
+        let unit = LoweredUnit::lower(unit, &path, mistakes);
+        unit.check(before, (context.has_mistakes)(&path), &path, mistakes);
+        units.push((id.0, unit.layout));
     }
     let plan = SlavePlan {
         name: name.into(),
@@ -77,18 +72,79 @@ fn slave(
     Lowered { plan, valid: mistakes.len() == mistakes_before }
 }
 
-/// Returns true if every register of the file was lowered.
-fn has_all_registers(raw: &raw::Unit, layout: &UnitLayout) -> bool {
-    let count = |registers: &Option<Vec<raw::Register>>| registers.as_ref().map_or(0, Vec::len);
-    count(&raw.holding) == layout.holding.len() && count(&raw.input) == layout.input.len()
+/// The layout of a unit, without the registers that have mistakes of their own.
+struct LoweredUnit {
+    layout: UnitLayout,
+    /// The positions of the holding registers of the layout in their list of the file.
+    holding: Vec<usize>,
+    /// The same of the input registers.
+    input: Vec<usize>,
+    is_complete: bool,
 }
 
-fn unit_layout(raw: &raw::Unit, path: &FieldPath, mistakes: &mut Mistakes) -> UnitLayout {
-    UnitLayout {
-        coils: bits(raw.coils.as_deref(), Table::Coils, path, mistakes),
-        discrete: bits(raw.discrete.as_deref(), Table::DiscreteInputs, path, mistakes),
-        holding: registers(raw.holding.as_deref(), Table::HoldingRegisters, path, mistakes),
-        input: registers(raw.input.as_deref(), Table::InputRegisters, path, mistakes),
+impl LoweredUnit {
+    fn lower(raw: &raw::Unit, path: &FieldPath, mistakes: &mut Mistakes) -> Self {
+        let (holding_positions, holding) =
+            registers(raw.holding.as_deref(), Table::HoldingRegisters, path, mistakes);
+        let (input_positions, input) =
+            registers(raw.input.as_deref(), Table::InputRegisters, path, mistakes);
+        let count = |registers: &Option<Vec<raw::Register>>| registers.as_ref().map_or(0, Vec::len);
+        let is_complete = count(&raw.holding) == holding.len() && count(&raw.input) == input.len();
+        let layout = UnitLayout {
+            coils: bits(raw.coils.as_deref(), Table::Coils, path, mistakes),
+            discrete: bits(raw.discrete.as_deref(), Table::DiscreteInputs, path, mistakes),
+            holding,
+            input,
+        };
+        Self { layout, holding: holding_positions, input: input_positions, is_complete }
+    }
+
+    /// Checks the registers and bits that were lowered. A reaction whose target is missing is reported
+    /// only if nothing else is missing, neither here nor in the decoded file. `before` is the number of
+    /// mistakes before those of the unit's lowering.
+    fn check(
+        &self,
+        before: usize,
+        has_structural_mistakes: bool,
+        path: &FieldPath,
+        mistakes: &mut Mistakes,
+    ) {
+        let problems = if self.is_complete && !has_structural_mistakes {
+            Bank::check(&self.layout)
+        } else {
+            Bank::check_part(&self.layout)
+        };
+        for problem in problems {
+            let mut mistake = Mistake::from_problem(path, problem);
+            mistake.path = self.path_in_file(&mistake.path, path.segments().len());
+            // Lowering has reported some of these already, at the key that is wrong.
+            let is_reported = |path: &FieldPath| path.starts_with(&mistake.path);
+            if !mistakes.paths().skip(before).any(is_reported) {
+                mistakes.push(mistake);
+            }
+        }
+    }
+
+    /// Converts a path of the layout, in which the name of the table is the segment `depth`, to the path
+    /// of the file, whose lists may have more registers.
+    fn path_in_file(&self, path: &FieldPath, depth: usize) -> FieldPath {
+        let positions = match path.segments().get(depth) {
+            Some(Segment::Key(table)) if **table == *Table::HoldingRegisters.name() => {
+                &self.holding
+            }
+            Some(Segment::Key(table)) if **table == *Table::InputRegisters.name() => &self.input,
+            _ => return path.clone(),
+        };
+        let mut in_file = FieldPath::root();
+        for (at, segment) in path.segments().iter().enumerate() {
+            in_file.push(match segment {
+                Segment::Index(index) if at == depth + 1 => {
+                    Segment::Index(positions.get(*index).copied().unwrap_or(*index))
+                }
+                other => other.clone(),
+            });
+        }
+        in_file
     }
 }
 
@@ -164,18 +220,18 @@ fn access(
     }
 }
 
+/// Lowers the registers of a table. Returns them with their positions in the list of the file.
 fn registers(
     raw: Option<&[raw::Register]>,
     table: Table,
     path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Vec<Register> {
+) -> (Vec<usize>, Vec<Register>) {
     let path = path.key(table.name());
-    let mut registers = Vec::new();
-    for (index, raw) in raw.unwrap_or_default().iter().enumerate() {
-        registers.extend(register(raw, table, &path.index(index), mistakes));
-    }
-    registers
+    let lowered = raw.unwrap_or_default().iter().enumerate().filter_map(|(index, raw)| {
+        register(raw, table, &path.index(index), mistakes).map(|register| (index, register))
+    });
+    lowered.unzip()
 }
 
 fn register(
@@ -264,7 +320,14 @@ fn words(
     }
     let RegisterAddresses { length, is_range } = register_addresses(raw);
     if is_range && raw.count.is_none() {
-        return u16::try_from(length).ok();
+        let words = u16::try_from(length).ok();
+        if words.is_none() {
+            let message = format!("a text of {length} registers: expected at most {}", u16::MAX);
+            let mistake = Mistake::new(path.key("address"), message)
+                .help("leave one address out, or give `words` for several texts");
+            mistakes.push(mistake);
+        }
+        return words;
     }
     if let Some(raw::RegisterValue::Text(text)) = &raw.value {
         let bytes = text.len().div_ceil(characters);
@@ -297,7 +360,7 @@ fn count(
     value_type: RegisterType,
     path: &FieldPath,
     mistakes: &mut Mistakes,
-) -> Option<u16> {
+) -> Option<u32> {
     let RegisterAddresses { length, is_range } = register_addresses(raw);
     let words = u32::from(value_type.words());
     match raw.count {
@@ -317,7 +380,7 @@ fn count(
             mistakes.push(Mistake::new(path.key("address"), message));
             None
         }
-        None => u16::try_from(length / words).ok(),
+        None => Some(length / words),
     }
 }
 

@@ -8,6 +8,7 @@ use super::super::model::{TargetPlan, TargetReply, TargetRoute};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::Lowered;
+use crate::net::http::status as http_status;
 use crate::notation::shortened;
 
 /// Lowers the targets.
@@ -98,7 +99,7 @@ fn reply(
 ) -> TargetReply {
     let status = raw.status.unwrap_or(200);
     let body = raw.body.as_ref().map_or_else(String::new, |body| body.0.clone());
-    if matches!(status, 204 | 304) && !body.is_empty() {
+    if http_status::forbids_content(status) && !body.is_empty() {
         let mistake =
             Mistake::new(path.key("body"), format!("a reply with status {status} has no body"));
         mistakes.push(mistake);
@@ -107,6 +108,9 @@ fn reply(
     let own = |name: &str| headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
     let common: Vec<_> = common.iter().filter(|(name, _)| !own(name)).cloned().collect();
     headers.splice(..0, common);
+    if let Err(problem) = http_status::check_headers(status, &headers) {
+        mistakes.push(Mistake::new(path.key("status"), problem.message));
+    }
     TargetReply { status, headers, body, latency: raw.latency.map_or(latency, |latency| latency.0) }
 }
 

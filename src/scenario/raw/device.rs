@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -13,8 +15,11 @@ use super::{
     MeterSettings, MqttSettings, Network, OriginText, PlainText, Power, RegisterMapText, Scalers,
     Settings, SpeedText, TimestampText, WifiSettings, Wps,
 };
+use crate::device::WhenFull;
 use crate::device::actions::{HttpMethod, ModbusWrite, ValueType};
 use crate::limits;
+use crate::notation::scalar::{scalar, scalar_error};
+use crate::notation::{ScalarError, shortened};
 
 /// The start of the house and the speed of its time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -64,17 +69,17 @@ pub struct Device {
     pub license: Option<License>,
     /// The time at which the licence was activated; 2025-01-15T09:00:00Z unless given.
     pub activation_date: Option<TimestampText>,
-    /// The address of its API; 127.0.0.1:8080 for the first, 8081 for the second and so on, unless
-    /// given.
+    /// The address of its API; 127.0.0.1:8080 for the first, 8081 for the second and so on, past the ports
+    /// of other listeners, unless given.
     pub http: Option<Listen>,
     /// The device's own Modbus server: the address at which it listens once the device's settings switch it
-    /// on, or a mapping that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, unless
-    /// given.
+    /// on, or a mapping that says more; 127.0.0.1:1502 for the first, 1503 for the second and so on, past the
+    /// ports of other listeners, unless given.
     pub modbus: Option<DeviceModbus>,
     /// The registers of that server, in the device's own JSON form; those of a new device unless given.
     pub modbus_map: Option<RegisterMapText>,
-    /// The strictness of Digest authentication; tolerant unless given.
-    pub digest: Option<Digest>,
+    /// Digest authentication: its strictness, or a mapping that says more; tolerant unless given.
+    pub digest: Option<Choice<DigestMode, Digest>>,
     /// The pages that may use its API from a browser, besides its own.
     pub cors: Option<Cors>,
     /// The settings at the start; those of a new device unless given.
@@ -173,12 +178,61 @@ pub enum License {
 /// The strictness of Digest authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Digest {
+pub enum DigestMode {
     /// Deviations of client libraries are accepted: plain MD5, values in quotes or not, nonce counts from any
     /// number.
     Tolerant,
     /// RFC 7616 with exactly the parameters that the device offers.
     Strict,
+}
+
+/// Digest authentication.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Digest {
+    /// The strictness; tolerant unless given.
+    pub mode: Option<DigestMode>,
+    /// The time on the scenario's clock for which a nonce is good; 5m unless given.
+    pub nonce_life: Option<DurationText>,
+    /// The number of nonces that the device remembers at once, those included that no client has used; 1024
+    /// unless given.
+    #[schemars(range(min = *limits::NONCES.start(), max = *limits::NONCES.end()))]
+    pub nonces: Option<usize>,
+    /// The reply to a client that needs one more nonce: `oldest` issues one, and the oldest that no client has
+    /// used expires, or the oldest of all; 429 issues none. `oldest` unless given.
+    pub when_full: Option<WhenFullText>,
+}
+
+/// The reply to a client that needs one more nonce than the device remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WhenFullText(pub WhenFull);
+
+scalar!(
+    WhenFullText,
+    "WhenFull",
+    "`oldest` or 429.",
+    { "enum": ["oldest", 429] }
+);
+
+impl FromStr for WhenFullText {
+    type Err = ScalarError;
+
+    fn from_str(text: &str) -> Result<Self, ScalarError> {
+        match text {
+            "oldest" => Ok(Self(WhenFull::Oldest)),
+            "429" => Ok(Self(WhenFull::Refuse)),
+            _ => Err(scalar_error!("`{}`: expected `oldest` or 429", shortened(text))),
+        }
+    }
+}
+
+impl fmt::Display for WhenFullText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            WhenFull::Oldest => "oldest",
+            WhenFull::Refuse => "429",
+        })
+    }
 }
 
 /// The pages that may use the API from a browser.

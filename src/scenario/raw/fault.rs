@@ -34,7 +34,7 @@ pub type At = Choice<PlaceWord, Place>;
 pub enum PlaceWord {
     /// Every call of a device's HTTP API.
     Api,
-    /// Every run of an action.
+    /// Every action: its calls, and each of its requests.
     Action,
     /// The slots for requests in progress.
     Queue,
@@ -61,7 +61,7 @@ pub struct Place {
     /// Calls of the device's API: any, the path as /api/v1/actions/call, or a mapping with `route` and
     /// `method`.
     pub api: Option<Choice<PlainText, Calls>>,
-    /// Runs of an action: its id, or any.
+    /// An action, its calls and each of its requests: its id, or any.
     pub action: Option<PlainText>,
     /// The slots for requests in progress: any. With `device`, those of that device.
     pub queue: Option<Wildcard>,

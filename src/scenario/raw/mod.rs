@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::broker::Broker;
 pub use self::device::{
-    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, Execution, HttpFailure, Image,
-    License, Mdns, Outbound, SdCard,
+    Actions, Admission, CallRoute, Clock, Cors, Device, Digest, DigestMode, Execution, HttpFailure,
+    Image, License, Mdns, Outbound, SdCard, WhenFullText,
 };
 pub use self::fault::{
     At, Calls, Effect, Place, PlaceWord, Rule, When, Wildcard, supported_functions,
@@ -35,8 +35,8 @@ pub use self::meter::{
 pub use self::modbus::{DeviceModbus, ModbusServer, RegisterMapText};
 pub use self::scalar::{
     DeviceIdText, FirmwareText, Host, KeyText, Listen, Mac, MeterText, MethodWord, NameText,
-    OriginText, PlainText, RangeText, SpeedText, TimeOfDay, TimestampText, UnitId, UrlPath,
-    scalar_named, scalar_with_pattern,
+    OriginText, PlainText, RangeText, ScalarCheck, SpeedText, TimeOfDay, TimestampText, UnitId,
+    UrlPath, scalar_named, scalar_with_pattern,
 };
 pub use self::site::{
     AuthText, EthSettings, HtText, MeterSettings, MqttSettings, Network, Power, Scalers, Settings,
@@ -50,11 +50,17 @@ pub use self::target::{Reply, Route, Target};
 pub use crate::fault::{EffectKeyword, EffectWithParameters};
 pub use crate::notation::{Choice, DurationText, OneOrMany, ScalarError, Seconds};
 
+/// The pattern of keys at the top whose values are not read.
+pub const EXTENSION_PATTERN: &str = "^x-";
+
 /// A wwsim scenario: a house of whatwatt Go gateways, the slaves and targets that their actions reach,
 /// and the faults that affect it. Every key is optional; an empty file is a healthy device.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "wwsim scenario")]
+#[schemars(extend("patternProperties" = {
+    EXTENSION_PATTERN: { "description": "A place for anchors, which the house does not read." }
+}))]
 pub struct Scenario {
     /// The name of the house, for people.
     pub name: Option<PlainText>,
@@ -63,7 +69,8 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// The start of the house and the speed of its time.
     pub clock: Option<Clock>,
-    /// The address of the control plane; 127.0.0.1:8090 unless given.
+    /// The address of the control plane; 127.0.0.1:8090, or a port after it if another listener has that,
+    /// unless given.
     pub control: Option<Listen>,
     /// The hosts that actions may reach outside the house; `deny` unless given.
     pub outbound: Option<Outbound>,

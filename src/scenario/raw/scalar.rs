@@ -5,12 +5,13 @@
 //! `x-scalar`, by which the structural check finds its parser in [`scalar_named`].
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::device::WhenFullText;
 use super::site::{AuthText, HtText};
 use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
@@ -20,7 +21,7 @@ use crate::notation::{DurationText, ScalarError, Seconds, shortened};
 use crate::outbound::HostAddress;
 
 /// A function that checks the text of a scalar.
-pub(super) type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
+pub type ScalarCheck = fn(&str) -> Result<(), ScalarError>;
 
 fn check<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), ScalarError> {
     text.parse::<T>().map(drop).map_err(ScalarError::new)
@@ -51,6 +52,7 @@ pub fn scalar_named(name: &str) -> Option<ScalarCheck> {
         "TimeOfDay" => check::<TimeOfDay>,
         "Key" => check::<KeyText>,
         "MeterText" => check::<MeterText>,
+        "WhenFull" => check::<WhenFullText>,
         _ => return None,
     })
 }
@@ -76,7 +78,7 @@ pub struct RangeText {
 }
 
 scalar!(
-    RangeText,
+    number RangeText,
     "Range",
     "A number from 0 to 65535, or a range with both ends included: 10..20.",
     {
@@ -137,7 +139,7 @@ impl fmt::Display for RangeText {
 pub struct SpeedText(pub Speed);
 
 scalar!(
-    SpeedText,
+    number SpeedText,
     "Speed",
     "Virtual seconds in a real one, above 0 and at most 100000; or manual: time moves only by a call of the control plane.",
     {
@@ -217,14 +219,31 @@ impl FromStr for Listen {
         text.parse().map(Self).map_err(|_| {
             let excerpt = shortened(text);
             // Many programs accept a bare port and mean all interfaces; here that must be written.
-            match text.trim_start_matches(':').parse::<u16>() {
-                Ok(port) => scalar_error!(
+            if let Ok(port) = text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
+                return scalar_error!(
                     "`{excerpt}` names no interface: write 127.0.0.1:{port}, or 0.0.0.0:{port} to be reached from outside"
+                );
+            }
+            match meant_address(text) {
+                Some(meant) => scalar_error!(
+                    "`{excerpt}`: expected an IP address and a port; write {meant}"
                 ),
-                Err(_) => scalar_error!("`{excerpt}`: expected an IP address and a port, as 127.0.0.1:8080"),
+                None => scalar_error!(
+                    "`{excerpt}`: expected an IP address and a port, as 127.0.0.1:8080"
+                ),
             }
         })
     }
+}
+
+/// Returns the address that was probably meant: by a URL, `localhost`, or an address without its port.
+fn meant_address(text: &str) -> Option<SocketAddr> {
+    let host = text.split_once("://").map_or(text, |(_, rest)| rest).trim_end_matches('/');
+    let host = host
+        .strip_prefix("localhost")
+        .map_or_else(|| host.to_owned(), |rest| format!("127.0.0.1{rest}"));
+    let bare = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.parse().ok().or_else(|| Some(SocketAddr::new(bare.ok()?, 8080)))
 }
 
 impl fmt::Display for Listen {
@@ -671,7 +690,7 @@ impl fmt::Display for MeterText {
 pub struct UnitId(pub u8);
 
 scalar!(
-    UnitId,
+    number UnitId,
     "UnitId",
     "A Modbus unit id, 0 to 255.",
     { "type": "string", "pattern": UnitId::PATTERN }

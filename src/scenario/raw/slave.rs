@@ -80,8 +80,8 @@ pub struct Register {
     /// The first register; a range is filled with values of this kind.
     pub address: RangeText,
     /// The number of values of this kind, one after another; 1 unless given.
-    #[schemars(range(min = 1))]
-    pub count: Option<u16>,
+    #[schemars(range(min = 1, max = 65536))]
+    pub count: Option<u32>,
     /// A name for people.
     pub name: Option<PlainText>,
     /// The type of the value; ushort unless given.

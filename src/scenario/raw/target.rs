@@ -35,7 +35,8 @@ pub struct Route {
     /// The status; 200 unless given.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
-    /// The headers, which each of several replies has, too.
+    /// The headers, which each of several replies has, too. A reply with 401, 405, 407 or 426 gets the header
+    /// that its status requires, unless it is given.
     pub headers: Option<BTreeMap<String, PlainText>>,
     /// The body; empty unless given.
     pub body: Option<PlainText>,

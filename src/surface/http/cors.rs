@@ -1,24 +1,18 @@
 //! CORS: the origins whose pages may use the API, and the headers that their browsers need (ACCESS-2 to
 //! ACCESS-7).
-//!
-//! `Vary: Origin` is not sent, because every reply is `no-store`, so that no cache can give the reply for
-//! one page to another.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN,
-};
+use hyper::StatusCode;
+use hyper::header::{HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode};
 
 use super::HttpReply;
 use crate::device::{Device, Origin, View};
 use crate::limits;
+use crate::net::http::cors;
 
 /// The local address of a connection, which is the origin of the device's own pages.
 #[derive(Debug, Clone, Copy)]
@@ -35,23 +29,11 @@ pub(super) enum OriginDecision {
     Deny,
 }
 
-/// The header of a private-network preflight.
-const REQUEST_PRIVATE_NETWORK: HeaderName =
-    HeaderName::from_static("access-control-request-private-network");
-/// The header of the reply to a private-network preflight.
-const ALLOW_PRIVATE_NETWORK: HeaderName =
-    HeaderName::from_static("access-control-allow-private-network");
-
 /// Response headers that a page may read beside those that every page may: the address of a call's
 /// status, the challenge, and the time to wait.
 const EXPOSED_HEADERS: &str = "Location, WWW-Authenticate, Retry-After";
 /// The methods of the API, for every path, because a preflight is answered before the path is matched.
 const ALLOWED_METHODS: &str = "GET, POST, PUT, DELETE";
-/// Request headers that a page may send if its browser does not ask for any.
-const ALLOWED_HEADERS: &str = "Authorization, Content-Type";
-/// Seconds for which a browser may cache a preflight: a change of the scenario takes effect by then.
-const MAX_AGE: &str = "600";
-
 /// Refused origins that the log names at most; a page has one origin, so more are no accident.
 const LOGGED_ORIGINS: usize = 64;
 
@@ -76,31 +58,13 @@ impl OriginDecision {
     /// Adds the headers without which a browser does not let its page see the reply.
     pub(super) fn add_headers(&self, reply: HttpReply) -> HttpReply {
         let Self::Allow(origin) = self else { return reply };
-        reply
-            .with_header_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
-            .with_header(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS)
+        cors::let_page_read(reply, origin, EXPOSED_HEADERS)
     }
 
     /// Returns the reply to a preflight. `None` if the request is not a preflight.
     pub(super) fn preflight_reply(&self, head: &Parts) -> Option<HttpReply> {
         let Self::Allow(origin) = self else { return None };
-        let names_method = head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if head.method != Method::OPTIONS || !names_method {
-            return None;
-        }
-        let mut reply = HttpReply::empty(StatusCode::NO_CONTENT)
-            .with_header_value(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())
-            .with_header(ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
-        reply = match head.headers.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-            Some(requested) => {
-                reply.with_header_value(ACCESS_CONTROL_ALLOW_HEADERS, requested.clone())
-            }
-            None => reply.with_header(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS),
-        };
-        if head.headers.get(REQUEST_PRIVATE_NETWORK).is_some_and(|value| value == "true") {
-            reply = reply.with_header(ALLOW_PRIVATE_NETWORK, "true");
-        }
-        Some(reply.with_header(ACCESS_CONTROL_MAX_AGE, MAX_AGE))
+        cors::is_preflight(head).then(|| cors::preflight_reply(head, origin, ALLOWED_METHODS))
     }
 }
 

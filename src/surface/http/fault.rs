@@ -8,16 +8,21 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::RETRY_AFTER;
+use hyper::header::{
+    ALLOW, CONNECTION, HeaderName, PROXY_AUTHENTICATE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+};
+use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
+use super::auth::NonceTreatment;
 use super::cors::LocalAddr;
+use super::routes::other_methods;
 use super::{Api, HttpReply, ReplyBody};
 use crate::clock::VirtualTime;
 use crate::device::Power;
 use crate::fault::{ApiCall, ApiEffect, Verdict};
-use crate::net::http::body;
 use crate::net::http::{BodyConsumed, DeliveryControl, DeliveryEnd, DeliveryPlan};
+use crate::net::http::{body, status};
 
 /// The error that ends the connection in place of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,19 +46,24 @@ pub(super) async fn answer(
         path: request.uri().path(),
     });
     let due = (!delay.is_zero()).then(|| api.clock.now().after(delay));
+    let treatment = match effect {
+        Some(ApiEffect::StaleNonce) => NonceTreatment::Expire,
+        _ => NonceTreatment::Accept,
+    };
+    let answer = |request| api.answer_at(local, request, treatment);
     let (mut reply, plan) = match effect {
         // The engine adds delays up in `delay`, so none is an effect.
-        None | Some(ApiEffect::Delay(_)) => {
-            (api.answer_at(local, request).await, DeliveryPlan::Whole)
+        None | Some(ApiEffect::Delay(_) | ApiEffect::StaleNonce) => {
+            (answer(request).await, DeliveryPlan::Whole)
         }
         Some(ApiEffect::Cut { after }) => {
-            (api.answer_at(local, request).await, DeliveryPlan::Cut { remaining: after })
+            (answer(request).await, DeliveryPlan::Cut { remaining: after })
         }
         Some(ApiEffect::Drip { bytes, every }) => {
-            (api.answer_at(local, request).await, DeliveryPlan::Drip { bytes, every })
+            (answer(request).await, DeliveryPlan::Drip { bytes, every })
         }
         Some(ApiEffect::MalformedJson) => {
-            (api.answer_at(local, request).await.truncate_json(), DeliveryPlan::Whole)
+            (answer(request).await.truncate_json(), DeliveryPlan::Whole)
         }
         Some(ApiEffect::Status { code, retry_after }) => {
             (error_reply(api, local, request, code, retry_after).await, DeliveryPlan::Whole)
@@ -92,15 +102,36 @@ async fn error_reply(
     retry_after: Option<u32>,
 ) -> HttpReply {
     let (head, body) = request.into_parts();
-    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let reason = status.canonical_reason().unwrap_or("Error");
+    let replaced = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let reason = replaced.canonical_reason().unwrap_or("Error");
     let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
-    let mut reply = HttpReply::error(status, &key, &reason.to_ascii_lowercase());
+    let mut reply = HttpReply::error(replaced, &key, &reason.to_ascii_lowercase());
+    if let Some(header) = status::required_header(code) {
+        reply = add_required_header(api, &head, reply, header);
+    }
     if let Some(seconds) = retry_after {
         reply = reply.with_header(RETRY_AFTER, &seconds.to_string());
     }
     let reply = api.add_cors_headers(local, &head, reply);
     if body::discard(body).await { reply } else { reply.with_close() }
+}
+
+/// Adds a header that the status of an injected reply requires (FAULT-7).
+fn add_required_header(api: &Api, head: &Parts, reply: HttpReply, header: HeaderName) -> HttpReply {
+    let view = api.device.view();
+    match header {
+        WWW_AUTHENTICATE => reply.with_header(header, &api.injected_challenge(&view)),
+        ALLOW => {
+            let (path, method) = (head.uri.path(), head.method.as_str());
+            reply.with_header(header, &other_methods(path, method, view.firmware))
+        }
+        PROXY_AUTHENTICATE => reply.with_header(header, "Basic realm=\"proxy\""),
+        UPGRADE => {
+            reply.with_header(header, status::UPGRADE_OFFER).with_header(CONNECTION, "Upgrade")
+        }
+        // A status below 400 is never injected here.
+        _ => reply,
+    }
 }
 
 /// Never answers. The body is discarded, because hyper notices a disconnect only if nothing is left to

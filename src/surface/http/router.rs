@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 use tokio::sync::Semaphore;
 
-use super::auth::{AuthDecision, AuthRefusal, Authenticator};
+use super::auth::{AuthDecision, AuthRefusal, Authenticator, NonceTreatment};
 use super::cors::{self, LocalAddr, OriginDecision, RefusedOrigins};
 use super::live::SubscriberSlot;
 use super::reply_cache::ReplyCache;
@@ -59,10 +59,10 @@ impl Api {
     ) -> Arc<Self> {
         Arc::new(Self {
             engine,
-            clock,
             live: SubscriberSlot::default(),
             streams: Arc::default(),
-            authenticator: Authenticator::new(device.access_policy().digest),
+            authenticator: Authenticator::new(device.access_policy().digest, clock.clone()),
+            clock,
             refused_origins: RefusedOrigins::default(),
             reply_caches: ROUTES.iter().map(|_| ReplyCache::default()).collect(),
             start_run: Box::new(start_run),
@@ -71,13 +71,18 @@ impl Api {
         })
     }
 
+    /// Forgets the nonces that were issued to clients.
+    pub(super) fn forget_clients(&self) {
+        self.authenticator.forget_nonces();
+    }
+
     /// Answers a request without fault rules, which are applied between this and the socket.
     #[cfg(any(test, feature = "internals"))]
     pub async fn answer<B>(&self, request: Request<B>) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        self.answer_at(None, request).await
+        self.answer_at(None, request, NonceTreatment::Accept).await
     }
 
     /// Answers a request on a connection with this local address.
@@ -88,6 +93,7 @@ impl Api {
         &self,
         local: Option<LocalAddr>,
         request: Request<B>,
+        treatment: NonceTreatment,
     ) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
@@ -102,7 +108,7 @@ impl Api {
         if let Some(reply) = origin.preflight_reply(&head) {
             return discard_body(reply, body).await;
         }
-        origin.add_headers(self.authenticate_and_answer(&head, view, body).await)
+        origin.add_headers(self.authenticate_and_answer(&head, view, body, treatment).await)
     }
 
     /// Adds the CORS headers to a reply of the fault layer.
@@ -116,16 +122,24 @@ impl Api {
     }
 
     /// Answers a request of an allowed origin.
-    async fn authenticate_and_answer<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
+    async fn authenticate_and_answer<B>(
+        &self,
+        head: &Parts,
+        view: View,
+        body: B,
+        treatment: NonceTreatment,
+    ) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        match self.authenticator.check_head(head, &view) {
+        match self.authenticator.check_head(head, &view, treatment) {
             AuthDecision::Allow => {}
             AuthDecision::Deny(refusal) => {
                 return discard_body(self.unauthorized(&view, refusal), body).await;
             }
-            AuthDecision::NeedsBody => return self.answer_auth_int(head, view, body).await,
+            AuthDecision::NeedsBody => {
+                return self.answer_auth_int(head, view, body, treatment).await;
+            }
         }
         match self.match_endpoint(head, &view) {
             Ok(matched) if matches!(matched.endpoint.handler, Handler::Streaming(_)) => {
@@ -142,7 +156,13 @@ impl Api {
 
     /// Answers a request whose authentication needs the body (`auth-int`). The body is read first, but
     /// only an authenticated client gets the errors of other checks.
-    async fn answer_auth_int<B>(&self, head: &Parts, view: View, body: B) -> HttpReply
+    async fn answer_auth_int<B>(
+        &self,
+        head: &Parts,
+        view: View,
+        body: B,
+        treatment: NonceTreatment,
+    ) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -151,7 +171,8 @@ impl Api {
         let Ok(body) = body::read(body, limits::AUTH_INT_BYTES).await else {
             return self.unauthorized(&view, AuthRefusal::UnreadableBody).with_close();
         };
-        if let Err(refusal) = self.authenticator.check_with_body(head, &view, &body) {
+        let checked = self.authenticator.check_with_body(head, &view, &body, treatment);
+        if let Err(refusal) = checked {
             return self.unauthorized(&view, refusal);
         }
         match matched {
@@ -192,9 +213,14 @@ impl Api {
         reply
     }
 
+    /// Returns the challenge of a 401 that a fault rule wants.
+    pub(super) fn injected_challenge(&self, view: &View) -> String {
+        self.authenticator.injected_challenge(view)
+    }
+
     fn unauthorized(&self, view: &View, refusal: AuthRefusal) -> HttpReply {
         tracing::debug!(device = self.device.identity().id.as_str(), %refusal, "unauthorized");
-        self.authenticator.challenge(view, refusal)
+        self.authenticator.refuse(view, refusal)
     }
 
     /// Checks path, method and licence, in this order.

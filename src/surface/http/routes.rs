@@ -370,3 +370,11 @@ impl ApiRoute {
         names.join(", ")
     }
 }
+
+/// Returns the methods of a path but one, as in an `Allow` header; empty for an unknown path.
+pub(super) fn other_methods(path: &str, method: &str, firmware: Firmware) -> String {
+    let route = ROUTES.iter().find(|route| route.matches(path) && route.exists(firmware));
+    let endpoints = route.into_iter().flat_map(|route| route.endpoints);
+    let methods = endpoints.map(|endpoint| endpoint.method.as_str());
+    methods.filter(|other| *other != method).collect::<Vec<_>>().join(", ")
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::routes::ReplyFuture;
@@ -67,13 +67,30 @@ fn target<'a>(call: &'a Call<'_>) -> Result<(&'a SdCard, SdPath), HttpReply> {
     Ok((card, path))
 }
 
+/// An entry of a listing, as the device prints it.
+#[derive(Debug, Serialize)]
+struct ListedFile<'a> {
+    name: &'a str,
+    size: u64,
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+/// A listing. A folder may have thousands of files, so no tree is made of them.
+#[derive(Debug, Serialize)]
+struct FolderListing<'a> {
+    path: String,
+    files: Vec<ListedFile<'a>>,
+}
+
 fn listing_reply(path: &SdPath, files: &[SdEntry]) -> HttpReply {
-    let entry = |file: &SdEntry| {
-        let kind = if file.size.is_some() { "file" } else { "dir" };
-        json!({ "name": file.name, "size": file.size.unwrap_or(0), "type": kind })
-    };
-    let files: Vec<Value> = files.iter().map(entry).collect();
-    HttpReply::json(StatusCode::OK, &json!({ "path": path.display_path(), "files": files }))
+    let files = files.iter().map(|file| ListedFile {
+        name: &file.name,
+        size: file.size.unwrap_or(0),
+        kind: if file.size.is_some() { "file" } else { "dir" },
+    });
+    let listing = FolderListing { path: path.display_path(), files: files.collect() };
+    HttpReply::json(StatusCode::OK, &listing)
 }
 
 /// Streams the whole file, even if the request asks for a range (observed).

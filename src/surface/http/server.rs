@@ -1,5 +1,6 @@
 //! The device's HTTP server: an [`Api`] on a socket.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,23 +8,26 @@ use std::sync::Arc;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::cors::LocalAddr;
 use super::{Api, fault};
+use crate::net::gate::{ClosedGate, Gate};
 use crate::net::http::{
-    DeliveryControl, FaultyStream, ListenerPause, TcpAcceptor, WriteTimeoutStream, http_builder,
+    DeliveryControl, FaultyStream, Served, TcpAcceptor, WriteTimeoutStream, serve_requests,
 };
 use crate::net::sockets::Port;
-use crate::tasks::Tasks;
 
 /// A device's API on a socket. Dropping it closes the listener and all connections.
-#[derive(Debug)]
 pub struct ApiServer {
+    api: Arc<Api>,
     listening: TcpAcceptor,
-    /// The tasks that send to streams; they end with the connections.
-    streams: Arc<Tasks>,
+}
+
+impl fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiServer").field("listening", &self.listening).finish_non_exhaustive()
+    }
 }
 
 impl ApiServer {
@@ -52,9 +56,10 @@ impl ApiServer {
     }
 
     fn new(port: Port, api: Arc<Api>) -> Self {
-        let (activity, streams) = (api.clock.activity().clone(), Arc::clone(&api.streams));
-        let serve = move |stream| activity.track(serve_connection(stream, Arc::clone(&api)));
-        Self { listening: TcpAcceptor::new(port, serve), streams }
+        let (activity, served) = (api.clock.activity().clone(), Arc::clone(&api));
+        let serve =
+            move |stream, gate| activity.track(serve_connection(stream, gate, Arc::clone(&served)));
+        Self { api, listening: TcpAcceptor::new(port, serve) }
     }
 
     /// Returns the address of the listener.
@@ -70,19 +75,25 @@ impl ApiServer {
         self.listening.connection_count()
     }
 
-    /// Drops all connections, and returns when they are gone. The listener stays open; new connections
-    /// wait until the returned value is dropped.
-    pub async fn pause(&self) -> ListenerPause {
+    /// Ends the connections with a request in flight, and returns when they have ended. The listener stays
+    /// open; connections that wait for their next request, and new ones, wait until the returned value is
+    /// dropped.
+    pub async fn pause(&self) -> ClosedGate {
         let paused = self.listening.pause().await;
-        self.streams.abort_all().await;
+        self.api.streams.abort_all().await;
         paused
+    }
+
+    /// Forgets what is remembered of clients: the nonces that were issued to them.
+    pub(crate) fn forget_clients(&self) {
+        self.api.forget_clients();
     }
 
     /// Refuses new connections and drops the open ones, and returns when they are gone. The port stays
     /// reserved.
     pub async fn close(&self) {
         self.listening.close().await;
-        self.streams.abort_all().await;
+        self.api.streams.abort_all().await;
     }
 
     /// Accepts connections again. Does nothing if the server is open.
@@ -96,26 +107,35 @@ impl ApiServer {
     /// Closes the listener and all connections and frees the port, and returns when they are gone.
     pub async fn release(&self) {
         self.listening.release().await;
-        self.streams.abort_all().await;
+        self.api.streams.abort_all().await;
     }
 }
 
 /// Serves one connection to its end.
-async fn serve_connection(stream: TcpStream, api: Arc<Api>) {
+async fn serve_connection(mut stream: TcpStream, gate: Gate, api: Arc<Api>) {
     // A socket without a local address has lost its client already.
     let local = stream.local_addr().ok().map(LocalAddr);
-    let delivery = Arc::new(DeliveryControl::default());
-    let stream = WriteTimeoutStream::new(stream);
-    let stream = FaultyStream::new(stream, Arc::clone(&delivery), api.clock.clone());
-    let service =
-        service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &delivery));
-    let ended = tokio::select! {
-        biased;
-        () = delivery.reset_requested() => Ok(()),
-        ended = http_builder().serve_connection(TokioIo::new(stream), service) => ended,
-    };
-    if let Err(error) = ended {
-        // The client disconnected or sent invalid HTTP, or a fault rule broke the connection.
-        tracing::trace!(%error, "connection ended");
+    loop {
+        let mut pass = gate.enter().await;
+        // New after each pause: nothing of the requests before it is left.
+        let delivery = Arc::new(DeliveryControl::default());
+        let stream = WriteTimeoutStream::new(&mut stream);
+        let stream = FaultyStream::new(stream, Arc::clone(&delivery), api.clock.clone());
+        let service =
+            service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &delivery));
+        let served = tokio::select! {
+            biased;
+            () = delivery.reset_requested() => return,
+            served = serve_requests(stream, service, &mut pass) => served,
+        };
+        match served {
+            Served::Idle => {}
+            Served::Ended(Ok(())) => return,
+            Served::Ended(Err(error)) => {
+                // The client disconnected or sent invalid HTTP, or a fault rule broke the connection.
+                tracing::trace!(%error, "connection ended");
+                return;
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Call, HttpReply};
 use crate::device::View;
 use crate::device::config::table::{SettingsObject, WriteMode};
+use crate::notation::without_bom;
 use crate::problem::Problem;
 
 /// Returns the object.
@@ -48,7 +49,7 @@ fn write<T: Clone>(call: &Call<'_>, object: &SettingsObject<T>, write: WriteMode
 /// # Errors
 /// If the body is not JSON.
 pub(super) fn parse_body(call: &Call<'_>) -> Result<Value, Problem> {
-    serde_json::from_slice(&call.body)
+    serde_json::from_slice(without_bom(&call.body))
         .map_err(|error| Problem::new("", format!("no JSON: {error}")))
 }
 

@@ -22,7 +22,10 @@ use crate::clock::Clock;
 use crate::device::{Device, Feature, LicensedFeature, Profile};
 use crate::fault::Engine;
 use crate::journal::{Event, Journal};
+use crate::limits;
 use crate::modbus::limits::MODBUS_BACKLOG;
+use crate::modbus::server::Connections;
+use crate::net::gate::ClosedGate;
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::scenario::ModbusPlan;
@@ -48,7 +51,9 @@ pub struct ServerParts {
 pub struct DeviceModbusServer {
     shared: Arc<ServerShared>,
     // Not part of `shared`, because each connection holds that.
-    connection_tasks: Arc<Tasks>,
+    connections: Arc<Connections>,
+    /// The address whose connections a pause has kept. `None` if there are none.
+    paused_at: Mutex<Option<SocketAddr>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +83,6 @@ pub(crate) struct ListenState {
 
 impl ListenState {
     /// Returns the address of the listener. `None` if it is closed.
-    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "only the announcer uses it"))]
     pub(crate) fn listening(&self) -> Option<SocketAddr> {
         self.listening.then_some(self.address)
     }
@@ -129,6 +133,8 @@ impl DeviceModbusServer {
             _ => Port::unbound(plan.listen),
         };
         let address = port.address();
+        let activity = parts.clock.activity().clone();
+        let connections = Connections::new(activity, limits::MODBUS_CONNECTIONS);
         let shared = Arc::new(ServerShared {
             parts,
             function_3: plan.function_3,
@@ -140,21 +146,40 @@ impl DeviceModbusServer {
             // Without a reconciler, every generation of the rules counts as applied.
             applied_generation: watch::Sender::new(u64::MAX),
         });
-        Ok(Self { shared, connection_tasks: Arc::default() })
+        Ok(Self { shared, connections: Arc::new(connections), paused_at: Mutex::default() })
     }
 
     /// Starts a task in `services` that serves until it is aborted. When this returns, the listener is
-    /// in its desired state.
+    /// in its desired state. Connections that a pause has kept are reset if the listener has moved.
     pub(crate) fn start(&self, services: &Tasks) {
-        let connection_tasks = Arc::clone(&self.connection_tasks);
-        let reconciler = DeviceListenerReconciler::new(Arc::clone(&self.shared), connection_tasks);
+        let connections = Arc::clone(&self.connections);
+        let reconciler = DeviceListenerReconciler::new(Arc::clone(&self.shared), connections);
+        let paused_at = self.paused_at.lock().take();
+        if paused_at.is_some() && paused_at != reconciler.address() {
+            self.connections.reset_all();
+        }
         services.spawn(self.shared.parts.clock.activity().track(reconciler.run()));
     }
 
     /// Drops the connections after the task has ended. The listener stays open, but no connection is
     /// accepted.
     pub(crate) async fn drop_connections(&self) {
-        self.connection_tasks.abort_all().await;
+        self.connections.drop_all().await;
+        self.mark_unserved();
+    }
+
+    /// Ends the connections with a request in progress or half received, after the task has ended. The
+    /// listener stays open. Connections that wait for their next request, and new ones, wait until the next
+    /// [`DeviceModbusServer::start`] and until the returned value is dropped.
+    pub(crate) async fn pause(&self) -> ClosedGate {
+        let paused = self.connections.pause().await;
+        *self.paused_at.lock() = self.shared.state.borrow().listening();
+        self.mark_unserved();
+        paused
+    }
+
+    /// Says that no task serves.
+    fn mark_unserved(&self) {
         self.shared.update_state(|state| state.listening = false);
         // Without a reconciler, every change of the rules and the device counts as applied.
         self.shared.applied_generation.send_replace(u64::MAX);

@@ -6,17 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::session::DeviceSession;
 use super::{ListenState, ServerShared, desired_port};
 use crate::clock::{Sleep, VirtualTime};
 use crate::fault::FaultListener;
-use crate::limits;
 use crate::modbus::limits::MODBUS_BACKLOG;
-use crate::modbus::server::Acceptor;
-use crate::net::sockets;
-use crate::tasks::Tasks;
+use crate::modbus::server::{Acceptor, Connections};
+use crate::net::sockets::{self, Listener};
 
 /// Real time before the next attempt to bind a port that was in use.
 const BIND_RETRY: Duration = Duration::from_secs(1);
@@ -47,10 +45,9 @@ struct AppliedRules {
 
 impl DeviceListenerReconciler {
     /// Makes a reconciler and brings the listener to its desired state.
-    pub(super) fn new(shared: Arc<ServerShared>, connection_tasks: Arc<Tasks>) -> Self {
-        let activity = shared.parts.clock.activity().clone();
+    pub(super) fn new(shared: Arc<ServerShared>, connections: Arc<Connections>) -> Self {
         let mut reconciler = Self {
-            acceptor: Acceptor::new(connection_tasks, activity, limits::MODBUS_CONNECTIONS),
+            acceptor: Acceptor::new(connections),
             address: None,
             refusing: false,
             bind_failed: false,
@@ -61,6 +58,11 @@ impl DeviceListenerReconciler {
         let rules = reconciler.reconcile();
         reconciler.publish_applied(rules, change);
         reconciler
+    }
+
+    /// Returns the address of the listener. `None` if it is closed.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// Reconciles after each change, and accepts connections, until this is dropped.
@@ -86,7 +88,7 @@ impl DeviceListenerReconciler {
             let change = *changes.borrow_and_update();
             let rules = self.reconcile();
             if before.is_some() && before != self.address {
-                self.acceptor.wait_drained().await;
+                self.acceptor.connections().wait_drained().await;
             }
             self.publish_applied(rules, change);
         }
@@ -101,7 +103,7 @@ impl DeviceListenerReconciler {
 
     fn admit(&self, stream: TcpStream) {
         let stream = self.shared.parts.connection_registry.track_server(stream);
-        self.acceptor.admit(stream, DeviceSession::new(Arc::clone(&self.shared)));
+        self.acceptor.connections().admit(stream, DeviceSession::new(Arc::clone(&self.shared)));
     }
 
     /// Brings the listener to its desired state.
@@ -178,13 +180,13 @@ impl DeviceListenerReconciler {
             self.replace_listener(address, listener);
         } else {
             let listener = sockets::bind_socket(address)?.listen(MODBUS_BACKLOG)?;
-            self.replace_listener(address, Arc::new(listener));
+            self.replace_listener(address, Arc::new(Listener::new(listener)));
             self.shared.close_scenario_port();
         }
         Ok(())
     }
 
-    fn replace_listener(&mut self, address: SocketAddr, listener: Arc<TcpListener>) {
+    fn replace_listener(&mut self, address: SocketAddr, listener: Arc<Listener>) {
         self.bind_failed = false;
         if self.address.is_some() {
             self.acceptor.close();

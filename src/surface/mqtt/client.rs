@@ -552,13 +552,14 @@ impl MqttClient {
 
     fn record_connect_error(&self, plan: &MqttConnectionPlan, error: &ConnectError) {
         let reason = error.to_string();
-        if let ConnectError::Dial(DialError::Denied(policy)) = error
+        if let ConnectError::Dial(error) = error
+            && let Some(policy) = error.denied_by()
             && self.lock().reason.as_deref() != Some(&*reason)
         {
             self.parts.journal.record(Event::OutboundDenied {
                 device: self.parts.device.identity().id.shared(),
                 host: plan.url.host.clone(),
-                policy: policy.name(),
+                policy,
             });
         }
         self.set_not_connected(plan, &reason);

@@ -218,7 +218,8 @@ pub(crate) fn parse(text: &str) -> Answer {
     }
 }
 
-fn address(url: &str) -> SocketAddr {
+/// Returns the address in a URL, or that stands for itself.
+pub(crate) fn address(url: &str) -> SocketAddr {
     let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
     authority.trim_end_matches('/').parse().unwrap_or_else(|error| panic!("{url}: {error}"))
 }

@@ -1,9 +1,10 @@
-//! The means of the tests: a house, a device without a house, peers without a house, and a runtime whose
+//! The means of the tests: a house, a device without a house, peers without a house, the log, and a runtime whose
 //! real time stands still.
 
 pub(crate) mod device;
 pub(crate) mod frozen;
 pub(crate) mod house;
+pub(crate) mod log;
 pub(crate) mod peers;
 
 use std::time::Duration;

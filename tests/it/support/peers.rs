@@ -70,6 +70,7 @@ impl PeersPlan {
             journal: Arc::clone(&journal),
             peers: peers.peer_addresses().to_vec(),
             policy: self.policy,
+            control: None,
             brokers: Vec::new(),
             connection_registry: peers.connection_registry().clone(),
             root_certificates: peers.root_certificates().to_vec(),

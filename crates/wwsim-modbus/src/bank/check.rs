@@ -8,18 +8,29 @@ use super::{
 };
 use crate::problem::Problem;
 
+/// The part of a unit's registers and bits that a layout has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LayoutExtent {
+    /// All of them.
+    Whole,
+    /// Some are missing, because they have mistakes of their own.
+    Part,
+}
+
 /// Returns all mistakes of a layout, in the order of its tables.
-pub(super) fn check(layout: &UnitLayout) -> Vec<Problem> {
-    let mut errors = LayoutErrors::default();
+pub(super) fn check(layout: &UnitLayout, extent: LayoutExtent) -> Vec<Problem> {
+    let mut errors = LayoutErrors { problems: Vec::new(), extent };
     errors.check_bits(Table::Coils, &layout.coils);
     errors.check_bits(Table::DiscreteInputs, &layout.discrete);
     errors.check_registers(Table::HoldingRegisters, layout);
     errors.check_registers(Table::InputRegisters, layout);
-    errors.0
+    errors.problems
 }
 
-#[derive(Default)]
-struct LayoutErrors(Vec<Problem>);
+struct LayoutErrors {
+    problems: Vec<Problem>,
+    extent: LayoutExtent,
+}
 
 /// The addresses of a register or range of bits, with its position in the layout.
 struct OccupiedRange {
@@ -30,7 +41,7 @@ struct OccupiedRange {
 
 impl LayoutErrors {
     fn add(&mut self, path: String, message: impl Into<String>) {
-        self.0.push(Problem::new(path, message));
+        self.problems.push(Problem::new(path, message));
     }
 
     fn check_bits(&mut self, table: Table, ranges: &[BitRange]) {
@@ -160,7 +171,10 @@ impl LayoutErrors {
         layout: &UnitLayout,
     ) {
         match find_target(source, reaction, layout) {
-            Err(message) => self.add(path.to_owned(), message),
+            Err(NoTarget::Missing(_)) if self.extent == LayoutExtent::Part => {}
+            Err(NoTarget::Missing(message) | NoTarget::Unsuitable(message)) => {
+                self.add(path.to_owned(), message);
+            }
             Ok(target) => {
                 if let Err(message) = check_compatible(source, &reaction.change, target) {
                     self.add(path.to_owned(), message);
@@ -182,13 +196,8 @@ impl LayoutErrors {
                     (&next, &furthest)
                 };
                 let message = format!(
-                    "{}..{} overlaps {}[{}], which has {}..{}",
-                    late.first,
-                    late.last,
-                    table.name(),
-                    early.index,
-                    early.first,
-                    early.last
+                    "{}..{} overlaps {}..{}, which an earlier entry has",
+                    late.first, late.last, early.first, early.last
                 );
                 found.push((late.index, message));
             }
@@ -217,15 +226,24 @@ fn check_writable(table: Table, register: &Register) -> Result<(), String> {
     Err(format!("no client writes {why}, so nothing ever follows: put it on one that is written"))
 }
 
+/// The reason why a reaction has no target register.
+enum NoTarget {
+    /// The layout has no such register.
+    Missing(String),
+    /// The register is there, but cannot be the target.
+    Unsuitable(String),
+}
+
 /// Returns the target register of a reaction.
 fn find_target<'a>(
     source: &Register,
     reaction: &Reaction,
     layout: &'a UnitLayout,
-) -> Result<&'a Register, String> {
+) -> Result<&'a Register, NoTarget> {
     let (table, address) = (reaction.table.name(), reaction.address);
+    let unsuitable = |message| Err(NoTarget::Unsuitable(message));
     if reaction.table.is_bits() {
-        return Err(format!("{table} {address}: expected a holding or input register"));
+        return unsuitable(format!("{table} {address}: expected a holding or input register"));
     }
     let into = |register: &Register| {
         let into = u64::from(address).checked_sub(register.address.into())?;
@@ -237,18 +255,23 @@ fn find_target<'a>(
         .iter()
         .find_map(|register| into(register).map(|at| (register, at)));
     let Some((register, (into, words))) = found else {
-        return Err(format!("{table} {address}: there is no such register"));
+        let message = format!("{table} {address}: there is no such register");
+        return Err(NoTarget::Missing(message));
     };
     if register.is_computed() {
-        return Err(format!("{table} {address} is computed: expected one that stores its value"));
+        return unsuitable(format!(
+            "{table} {address} is computed: expected one that stores its value"
+        ));
     }
     if into % words != 0 {
         let first = u64::from(address) - into % words;
-        return Err(format!("{table} {address} is in the middle of a value: expected {first}"));
+        return unsuitable(format!(
+            "{table} {address} is in the middle of a value: expected {first}"
+        ));
     }
     let left = u64::from(register.count) - into / words;
     if left < u64::from(source.count) {
-        return Err(format!(
+        return unsuitable(format!(
             "{table} {address} has {left} values from there on: expected one for each of the {}",
             source.count
         ));

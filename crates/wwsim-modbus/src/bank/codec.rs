@@ -1,7 +1,7 @@
 //! Encodes and decodes values as words: every type, word order and byte order, in both directions.
 //!
 //! Word order applies to numbers only, whose words have a most significant one; raw bytes and text
-//! run from the first register to the last (PEER-6). Byte order applies to all types: `Little`
+//! run from the first register to the last. Byte order applies to all types: `Little`
 //! swaps the two bytes of each word.
 
 use std::fmt;

@@ -113,8 +113,8 @@ impl BitRange {
 pub struct Register {
     /// The address of the first register.
     pub address: u16,
-    /// The number of values of this kind one after another, 1 or more.
-    pub count: u16,
+    /// The number of values of this kind one after another, 1 to 65536.
+    pub count: u32,
     /// A name for readers.
     pub name: Option<String>,
     /// The type of the value.
@@ -240,7 +240,7 @@ impl fmt::Display for RegisterType {
 }
 
 /// The order of the words of a number. Raw bytes and text run from the first register to the last
-/// in either order (PEER-6).
+/// in either order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum WordOrder {
     /// The most significant word first.
@@ -401,7 +401,7 @@ impl RegisterAccess {
 ///
 /// Each write has its own reactions at its own time: a further write before they are due does not
 /// postpone them. A reaction causes no further reactions, and neither does a write by the control
-/// plane (PEER-7). For a register with a `count`, the first value acts on the value at `address`,
+/// plane. For a register with a `count`, the first value acts on the value at `address`,
 /// the second on the one after it, and so on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reaction {

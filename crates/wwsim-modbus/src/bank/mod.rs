@@ -19,6 +19,7 @@ mod runs;
 use std::collections::VecDeque;
 
 use self::bits::Bits;
+use self::check::LayoutExtent;
 pub use self::codec::{EncodeError, RegisterFormat};
 pub use self::layout::*;
 use self::reactions::Reactions;
@@ -103,7 +104,14 @@ impl Bank {
     /// can never happen or whose target cannot change. Empty for a valid layout.
     #[must_use]
     pub fn check(layout: &UnitLayout) -> Vec<Problem> {
-        check::check(layout)
+        check::check(layout, LayoutExtent::Whole)
+    }
+
+    /// Returns the mistakes of a layout of which some registers are missing, because they have mistakes
+    /// of their own. The target of a reaction may be one of them.
+    #[must_use]
+    pub fn check_part(layout: &UnitLayout) -> Vec<Problem> {
+        check::check(layout, LayoutExtent::Part)
     }
 
     /// Creates a unit at its start. Its random walks depend on `seed`, `stream` and their

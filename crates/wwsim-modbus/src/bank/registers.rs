@@ -292,8 +292,10 @@ impl AddressRun<RegisterRow> {
 
 /// Returns the addresses of a checked register. Otherwise they are cut off at the last address.
 fn addresses(register: &Register) -> RangeInclusive<u16> {
-    let words = register.value_type.words().saturating_mul(register.count);
-    register.address..=register.address.saturating_add(words.saturating_sub(1))
+    // A table has 65536 addresses, one more than a `u16` can count.
+    let words = u64::from(register.value_type.words()) * u64::from(register.count);
+    let last = u64::from(register.address) + words.saturating_sub(1);
+    register.address..=u16::try_from(last).unwrap_or(u16::MAX)
 }
 
 impl Register {

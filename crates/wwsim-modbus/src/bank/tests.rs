@@ -23,7 +23,7 @@ fn stored(address: u16, value_type: RegisterType, value: i64) -> Register {
     Register::new(address, value_type, RegisterSource::Stored(RegisterValue::Integer(value)))
 }
 
-fn shorts(address: u16, count: u16) -> Register {
+fn shorts(address: u16, count: u32) -> Register {
     Register { count, ..stored(address, RegisterType::Short, 0) }
 }
 
@@ -546,14 +546,17 @@ fn all_problems_of_a_layout_are_reported_at_once() {
                 RegisterSource::Stored(RegisterValue::Bytes(vec![])),
             ),
             Register { access: RegisterAccess::ReadOnly { exception: 0 }, ..shorts(42, 1) },
-            Register { count: u16::MAX, ..stored(0, RegisterType::Hex { words: u16::MAX }, 0) },
+            Register {
+                count: u16::MAX.into(),
+                ..stored(0, RegisterType::Hex { words: u16::MAX }, 0)
+            },
         ],
         input: vec![shorts(7, 1), shorts(0, 8)],
     });
     assert_eq!(
         found,
         [
-            "coils[1].address: 5..5 overlaps coils[0], which has 0..9",
+            "coils[1].address: 5..5 overlaps 0..9, which an earlier entry has",
             "discrete[0].address: 9..8: expected the first not above the last",
             "holding[2].count: count 0: expected 1 or more",
             "holding[3].address: 4 registers from 65534 reach to 65537: the last address is 65535",
@@ -562,8 +565,8 @@ fn all_problems_of_a_layout_are_reported_at_once() {
             "holding[6].read_only: exception 0: expected 1 to 11",
             "holding[7].address: 4294836225 registers from 0 reach to 4294836224: the last address is 65535",
             "holding[7].value: a number for a hex: expected bytes",
-            "holding[1].address: 12..15 overlaps holding[0], which has 10..13",
-            "input[1].address: 0..7 overlaps input[0], which has 7..7",
+            "holding[1].address: 12..15 overlaps 10..13, which an earlier entry has",
+            "input[1].address: 0..7 overlaps 7..7, which an earlier entry has",
         ]
     );
 }

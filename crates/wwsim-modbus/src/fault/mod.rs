@@ -9,6 +9,8 @@ mod reply_plan;
 use std::fmt;
 use std::time::Duration;
 
+use crate::problem::Problem;
+
 pub use self::reply_plan::{End, ReplyPlan, ReplySegment, reply_plan};
 use super::wire::Exception;
 
@@ -99,6 +101,22 @@ impl From<WireFault> for ReplyFault {
 }
 
 impl ReplyFault {
+    /// Returns the reason why the fault would change nothing. `None` if it changes something.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        let message = match self {
+            Self::Wire(WireFault::ProtocolId(0)) => "protocol id 0 is the right one",
+            Self::Wire(WireFault::Truncated(0) | WireFault::ExtraBytes(0)) => {
+                "0 bytes change nothing"
+            }
+            Self::Wire(WireFault::Dribble { bytes: 0, .. }) => "expected 1 byte or more at a time",
+            Self::Wire(WireFault::Split { at: 0, .. }) => {
+                "expected 1 byte or more before the pause"
+            }
+            _ => return None,
+        };
+        Some(Problem::new("reply", message))
+    }
+
     /// Returns true if the request is carried out.
     #[must_use]
     pub const fn carries_out(&self) -> bool {

@@ -24,6 +24,7 @@ use crate::fault::{End, ReplyDecision, ReplyFault, reply_plan};
 use crate::limits;
 use crate::wire::{self, Exception};
 use wwsim_time::clock::{Clock, Sleep};
+use wwsim_time::gate::Gate;
 use wwsim_time::inflight::TrackedStream;
 
 /// The capacity of the buffer of received bytes: a few frames, and always more than the longest one.
@@ -151,17 +152,43 @@ impl<H: ModbusHandler> Connection<H> {
         }
     }
 
-    /// Serves the connection until it ends, or resets it when `reset_signal` is notified.
-    pub async fn serve(mut self, mut reset_signal: watch::Receiver<()>) {
-        let end = tokio::select! {
-            biased;
-            // Also if the acceptor is gone, because then the server is too.
-            _ = reset_signal.changed() => End::Rst,
-            end = poll_fn(|context| self.poll(context)) => end,
+    /// Serves the connection until it ends, or resets it when `reset_signal` is notified. While the gate is
+    /// closed, a connection that waits for its next request waits on, and any other one ends.
+    pub async fn serve(mut self, gate: Gate, mut reset_signal: watch::Receiver<()>) {
+        let end = loop {
+            let mut pass = tokio::select! {
+                biased;
+                // Also if the sender is gone, because then the server is too.
+                _ = reset_signal.changed() => break End::Rst,
+                pass = gate.enter() => pass,
+            };
+            tokio::select! {
+                biased;
+                _ = reset_signal.changed() => break End::Rst,
+                () = pass.recalled() => {}
+                end = poll_fn(|context| self.poll(context)) => break end,
+            }
+            if !self.waits_for_request() {
+                // Dropped before the pass is given back.
+                drop(self);
+                return;
+            }
+            self.previous_reply.clear();
         };
         if end == End::Rst {
             self.stream.reset();
         }
+    }
+
+    /// Returns true if nothing of a request is received, in progress or still to be sent. A client of the
+    /// house has no next request, and the end of its connection would be in flight until it is read.
+    fn waits_for_request(&self) -> bool {
+        self.read_state == ReadState::Open
+            && self.inbox.is_empty()
+            && self.waiting.is_empty()
+            && self.delayed.is_empty()
+            && self.outbox.backlog() == (0, 0)
+            && !self.stream.peer_info().is_of_house()
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {

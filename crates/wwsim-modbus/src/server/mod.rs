@@ -9,5 +9,5 @@ mod connection;
 mod acceptor;
 mod outbox;
 
-pub use self::acceptor::{ACCEPT_RETRY, Acceptor};
+pub use self::acceptor::{Acceptor, Connections};
 pub use self::connection::{Connection, ModbusHandler, OUTCOME_OK, ReceivedRequest};

@@ -61,8 +61,8 @@ impl SlaveRule {
     }
 
     /// Closes the listener: connections are refused, and open ones are reset. It follows the window of the
-    /// rule alone; requests, `nth`, `first` and a probability do not matter. [`InjectedRule::fired`] counts
-    /// the windows that closed the listener.
+    /// rule alone, so that conditions on requests, `nth`, `first` and a probability are refused.
+    /// [`InjectedRule::fired`] counts the windows that closed the listener.
     #[must_use]
     pub fn refuse() -> Self {
         Self::new(RuleEffect::Refuse)
@@ -104,9 +104,14 @@ impl SlaveRule {
 
     /// Fires only on these matches, counted from 1. Requests that the rule does not affect are no matches:
     /// with [`SlaveRule::function`], `nth([3])` is the third request with that function code.
+    ///
+    /// # Panics
+    /// If no match is given.
     #[must_use]
+    #[track_caller]
     pub fn nth(mut self, matches: impl IntoIterator<Item = u64>) -> Self {
         self.when.nth = matches.into_iter().collect();
+        assert!(!self.when.nth.is_empty(), "nth: no match is given; expected one or more, from 1");
         self
     }
 
@@ -145,9 +150,37 @@ impl SlaveRule {
         self
     }
 
-    /// Returns the reasons why the rule can never fire.
+    /// Returns the reasons why the rule can never fire, or would change nothing.
     pub(super) fn problems(&self) -> Vec<Problem> {
-        self.when.problems()
+        let mut problems = self.when.problems();
+        for (key, range) in [("addresses", &self.addresses), ("value", &self.value)] {
+            if let Some(range) = range.as_ref().filter(|range| range.is_empty()) {
+                let message = format!("{}..={} contains nothing", range.start(), range.end());
+                problems.push(Problem::new(key, message));
+            }
+        }
+        match &self.effect {
+            RuleEffect::Refuse => problems.extend(self.problems_of_state()),
+            RuleEffect::Reply(fault) => problems.extend(fault.problem()),
+            RuleEffect::Delay(_) => {}
+        }
+        problems
+    }
+
+    /// Returns the conditions that need a request, of a rule that closes the listener before any.
+    fn problems_of_state(&self) -> impl Iterator<Item = Problem> {
+        let conditions = [
+            ("unit", self.unit.is_some()),
+            ("function", self.function.is_some()),
+            ("addresses", self.addresses.is_some()),
+            ("value", self.value.is_some()),
+            ("nth", !self.when.nth.is_empty()),
+            ("first", self.when.first.is_some()),
+            ("probability", self.when.probability < 1.0),
+        ];
+        conditions.into_iter().filter(|(_, given)| *given).map(|(key, _)| {
+            Problem::new(key, "`refuse` closes the listener before any request; use a window alone")
+        })
     }
 
     fn matches(&self, request: &RequestDetails<'_>) -> bool {

@@ -8,13 +8,12 @@ use tokio::net::TcpStream;
 
 use wwsim_time::clock::Sleep;
 use wwsim_time::inflight::ConnectionRegistry;
-use wwsim_time::sockets::Port;
-use wwsim_time::tasks::Tasks;
+use wwsim_time::sockets::{ACCEPT_RETRY, Port};
 
 use super::session::SlaveSession;
 use super::{ListenerVerdict, Slave, SlaveEvent};
 use crate::limits::MODBUS_BACKLOG;
-use crate::server::{ACCEPT_RETRY, Acceptor};
+use crate::server::{Acceptor, Connections};
 
 /// Keeps the listener in its desired state, and accepts connections.
 #[derive(Debug)]
@@ -25,6 +24,8 @@ pub(super) struct SlaveListenerReconciler {
     connection_registry: ConnectionRegistry,
     /// True if a fault rule refuses connections.
     refusing: bool,
+    /// True if the listener has to be open but cannot be opened, so that the log says it once.
+    open_failed: bool,
     /// The last state that was recorded. The first listening state is not recorded, because a slave
     /// normally listens.
     recorded_listening: bool,
@@ -36,16 +37,15 @@ impl SlaveListenerReconciler {
         slave: Arc<Slave>,
         port: Arc<Mutex<Port>>,
         connection_registry: ConnectionRegistry,
-        connection_tasks: Arc<Tasks>,
+        connections: Arc<Connections>,
     ) -> Self {
-        let activity = slave.clock().activity().clone();
-        let acceptor = Acceptor::new(connection_tasks, activity, slave.max_connections);
         Self {
             slave,
             port,
-            acceptor,
+            acceptor: Acceptor::new(connections),
             connection_registry,
             refusing: false,
+            open_failed: false,
             recorded_listening: true,
         }
     }
@@ -57,7 +57,7 @@ impl SlaveListenerReconciler {
             if !self.refusing {
                 self.acceptor.close();
                 self.port().close();
-                self.acceptor.wait_drained().await;
+                self.acceptor.connections().wait_drained().await;
             }
         } else {
             self.open();
@@ -100,7 +100,7 @@ impl SlaveListenerReconciler {
         let stream = self.connection_registry.track_server(stream);
         let session =
             SlaveSession { slave: Arc::clone(&self.slave), peer_info: stream.peer_info() };
-        self.acceptor.admit(stream, session);
+        self.acceptor.connections().admit(stream, session);
     }
 
     fn open(&mut self) {
@@ -108,12 +108,14 @@ impl SlaveListenerReconciler {
             return;
         }
         let opened = self.port().open(MODBUS_BACKLOG);
+        let failed_before = std::mem::replace(&mut self.open_failed, opened.is_err());
         match opened {
             Ok(listener) => self.acceptor.open(listener),
-            Err(error) => {
+            Err(error) if !failed_before => {
                 let (slave, address) = (&self.slave.name, self.slave.address);
                 tracing::warn!(%slave, %address, %error, "cannot listen again, trying on");
             }
+            Err(_) => {}
         }
     }
 

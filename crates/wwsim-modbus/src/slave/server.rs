@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use wwsim_time::gate::ClosedGate;
 use wwsim_time::inflight::ConnectionRegistry;
 use wwsim_time::sockets::Port;
 use wwsim_time::tasks::Tasks;
@@ -13,18 +14,19 @@ use super::reconciler::SlaveListenerReconciler;
 use super::{Slave, SlaveConfig, SlaveContext};
 use crate::limits::MODBUS_BACKLOG;
 use crate::problem::Problem;
+use crate::server::Connections;
 
-/// A slave with its listener. Dropping this aborts its tasks and frees its port; [`SlaveServer::pause`] and
-/// [`SlaveServer::release`] also wait for the tasks.
+/// A slave with its listener. Dropping this aborts its tasks and frees its port; [`SlaveServer::stop`] also
+/// waits for the tasks.
 #[derive(Debug)]
 pub struct SlaveServer {
     slave: Arc<Slave>,
     port: Arc<Mutex<Port>>,
-    connections: ConnectionRegistry,
+    connection_registry: ConnectionRegistry,
     /// The task of the listener's reconciler. It is aborted before the connections, because it adds to
     /// them.
     reconciler_task: Tasks,
-    connection_tasks: Arc<Tasks>,
+    connections: Arc<Connections>,
 }
 
 /// An error that prevents a slave from starting.
@@ -51,8 +53,8 @@ pub enum SlaveError {
         /// All mistakes of the layout.
         problems: Vec<Problem>,
     },
-    /// A rule can never fire.
-    #[error("slave `{name}`: a rule can never fire: {}", problem.to_line())]
+    /// A rule can never fire, or would change nothing.
+    #[error("slave `{name}`: a rule cannot be used: {}", problem.to_line())]
     Rule {
         /// The slave.
         name: Arc<str>,
@@ -78,12 +80,13 @@ impl SlaveServer {
             SlaveError::Bind { name: Arc::clone(&config.name), address: config.listen, source }
         })?;
         let slave = Arc::new(Slave::new(config, port.address(), &context)?);
+        let activity = context.clock.activity().clone();
         Ok(Self {
             slave,
             port: Arc::new(Mutex::new(port)),
-            connections: context.connections,
+            connection_registry: context.connections,
             reconciler_task: Tasks::default(),
-            connection_tasks: Arc::default(),
+            connections: Arc::new(Connections::new(activity, config.max_connections)),
         })
     }
 
@@ -99,21 +102,29 @@ impl SlaveServer {
         let mut reconciler = SlaveListenerReconciler::new(
             Arc::clone(&self.slave),
             Arc::clone(&self.port),
-            self.connections.clone(),
-            Arc::clone(&self.connection_tasks),
+            self.connection_registry.clone(),
+            Arc::clone(&self.connections),
         );
         let verdict = reconciler.reconcile().await;
         self.reconciler_task.spawn(activity.track(reconciler.run(verdict)));
     }
 
-    /// Drops all connections, and returns when their tasks have ended. The listener stays open, but new
-    /// connections wait until the next [`SlaveServer::start`].
-    pub async fn pause(&self) {
+    /// Ends the connections with a request in progress or half received, and returns when they have ended.
+    /// The listener stays open. Connections that wait for their next request, and new ones, wait until the
+    /// next [`SlaveServer::start`] and until the returned value is dropped.
+    pub async fn pause(&self) -> ClosedGate {
         self.reconciler_task.abort_all().await;
-        self.connection_tasks.abort_all().await;
+        self.connections.pause().await
     }
 
-    /// Frees the port. The reconciler holds it, too, so [`SlaveServer::pause`] comes before. Nobody waits
+    /// Drops all connections, and returns when their tasks have ended. The listener stays open, but new
+    /// connections wait until the next [`SlaveServer::start`].
+    pub async fn stop(&self) {
+        self.reconciler_task.abort_all().await;
+        self.connections.drop_all().await;
+    }
+
+    /// Frees the port. The reconciler holds it, too, so [`SlaveServer::stop`] comes before. Nobody waits
     /// for rules any more.
     pub fn release(&self) {
         self.slave.applied_generation.send_replace(u64::MAX);

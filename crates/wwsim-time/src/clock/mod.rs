@@ -373,7 +373,7 @@ impl Clock {
     ///
     /// # Errors
     /// [`NotQuiescent`] if the house did not become quiescent in time,
-    /// [`limits::QUIESCENCE_TIMEOUT`] of real time.
+    /// 10 s of real time.
     pub async fn advance(&self, duration: Duration) -> Result<VirtualTime, NotQuiescent> {
         self.move_by(duration, MoveMode::Advance, || ()).await
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{MapWordOrder, MappedRegister, NumberType, RegisterId, RegisterMap, RegisterSet};
 use crate::device::json;
 use crate::limits;
+use crate::notation::without_bom;
 use crate::problem::Problem;
 
 impl RegisterMap {
@@ -14,7 +15,7 @@ impl RegisterMap {
     /// # Errors
     /// The first problem.
     pub fn parse(body: &[u8], word_order: bool) -> Result<Self, Problem> {
-        let value = serde_json::from_slice(body)
+        let value = serde_json::from_slice(without_bom(body))
             .map_err(|error| Problem::new("", format!("the body is not JSON: {error}")))?;
         Self::parse_value(&value, word_order).map_err(|errors| {
             let first = errors.into_iter().next();

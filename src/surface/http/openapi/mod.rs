@@ -147,12 +147,13 @@ fn request_body(body: RequestBody) -> Option<Value> {
 }
 
 /// The responses of every operation, beside its own.
-const COMMON: [(u16, &str); 5] = [
+const COMMON: [(u16, &str); 6] = [
     (400, "The body ended early."),
     (401, "A password is needed."),
     (404, "The origin of the page has no access, or the firmware does not have this path."),
     (408, "The body did not come in time."),
     (413, "The body is too large."),
+    (429, "All nonces are in use; with `when_full: 429` in the scenario."),
 ];
 
 fn responses(route: &ApiRoute, endpoint: &ApiEndpoint, operation: &Operation) -> Value {

@@ -1,0 +1,47 @@
+//! The file descriptors of this process: as many as the system allows, and how many a house needs.
+
+use std::error::Error;
+use std::io;
+
+use crate::limits;
+use crate::scenario::Scenario;
+
+/// The error number of a process that has too many files open (EMFILE), on every Unix.
+const TOO_MANY_OPEN_FILES: i32 = 24;
+
+/// Descriptors of the smallest house with its async runtime, which panics without its own.
+const MINIMUM: u64 = 16;
+
+/// Raises the limit of this process as far as it may.
+pub(crate) fn raise_limit() {
+    // If the system refuses, the process goes on with the limit that it has.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+}
+
+/// Returns true if the limit of this process is too low for an async runtime.
+pub(crate) fn are_too_few() -> bool {
+    limit() < MINIMUM
+}
+
+/// Returns the limit of this process.
+pub(super) fn limit() -> u64 {
+    // Nothing is below the limit 0, so this raises nothing.
+    rlimit::increase_nofile_limit(0).unwrap_or(u64::MAX)
+}
+
+/// Returns the number of descriptors that a house needs, with some for its connections.
+pub(crate) fn needed(scenario: &Scenario) -> u64 {
+    // A listener, and the socket that keeps its port while it refuses. A device has two of them.
+    let peers = scenario.slaves.len() + scenario.http_targets.len();
+    let listeners = 1 + 2 * scenario.devices.len() + peers;
+    2 * listeners as u64 + limits::SPARE_DESCRIPTORS
+}
+
+/// Returns true if this error is, or comes from, a lack of descriptors.
+pub(crate) fn are_exhausted(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        let system = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        cfg!(unix) && system == Some(TOO_MANY_OPEN_FILES)
+    })
+}
