@@ -157,16 +157,37 @@ impl PartialEq for Decimal {
 
 impl Eq for Decimal {}
 
-impl fmt::Display for Decimal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Decimal {
+    /// Calls `write` with the text form, piece by piece.
+    fn write_pieces<E>(self, mut write: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
         let Self { mantissa, places } = self.normalize();
+        let mut digits = itoa::Buffer::new();
+        if places == 0 {
+            return write(digits.format(mantissa));
+        }
         let scale = 10_u64.pow(u32::from(places));
         let (whole, rest) = (mantissa.unsigned_abs() / scale, mantissa.unsigned_abs() % scale);
         if mantissa < 0 {
-            f.write_str("-")?;
+            write("-")?;
         }
-        write!(f, "{whole}")?;
-        if places > 0 { write!(f, ".{rest:0width$}", width = usize::from(places)) } else { Ok(()) }
+        write(digits.format(whole))?;
+        write(".")?;
+        // The scale adds a leading 1, which keeps the zeros after it.
+        write(&digits.format(scale + rest)[1..])
+    }
+
+    /// Appends the text form, as `Display` does, without the costs of a formatter.
+    pub(crate) fn append_to(self, out: &mut String) {
+        let Ok(()) = self.write_pieces(|piece| {
+            out.push_str(piece);
+            Ok::<(), std::convert::Infallible>(())
+        });
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_pieces(|piece| f.write_str(piece))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Civil time in the forms of the API: local, local with the offset, UTC (METER-4, METER-5).
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Dst, Offset};
 
+use crate::net::http::json::AppendText;
 use crate::zone::local_zone;
 
 /// A time in the device's time zone.
@@ -44,79 +45,119 @@ impl CivilTime {
 
     /// Formats `date_time`: the local time, although it ends in `Z`, such as 2025-10-07T14:26:10Z.
     #[must_use]
-    pub fn date_time(&self) -> impl fmt::Display + use<> {
+    pub fn date_time(&self) -> FormattedTime {
         FormattedTime { date: true, time: true, zone: Zone::Z, value: self.local() }
     }
 
     /// Formats `date_time_local`: the local time with its offset, such as
     /// 2025-10-07T14:26:10+02:00.
     #[must_use]
-    pub fn date_time_local(&self) -> impl fmt::Display + use<> {
+    pub fn date_time_local(&self) -> FormattedTime {
         let zone = Zone::Offset(self.offset);
         FormattedTime { date: true, time: true, zone, value: self.local() }
     }
 
     /// Formats `date_time_utc`, such as 2025-10-07T12:26:10Z.
     #[must_use]
-    pub fn date_time_utc(&self) -> impl fmt::Display + use<> {
+    pub fn date_time_utc(&self) -> FormattedTime {
         let value = Offset::UTC.to_datetime(self.timestamp);
         FormattedTime { date: true, time: true, zone: Zone::Z, value }
     }
 
     /// Formats the local time without a zone, such as 2025-10-07T14:26:10.
     #[must_use]
-    pub fn date_time_without_zone(&self) -> impl fmt::Display + use<> {
+    pub fn date_time_without_zone(&self) -> FormattedTime {
         FormattedTime { date: true, time: true, zone: Zone::Omitted, value: self.local() }
     }
 
     /// Formats the local date, such as 2025-10-07.
     #[must_use]
-    pub fn date(&self) -> impl fmt::Display + use<> {
+    pub fn date(&self) -> FormattedTime {
         FormattedTime { date: true, time: false, zone: Zone::Omitted, value: self.local() }
     }
 
     /// Formats the local time of day, such as 14:26:10.
     #[must_use]
-    pub fn time(&self) -> impl fmt::Display + use<> {
+    pub fn time(&self) -> FormattedTime {
         FormattedTime { date: false, time: true, zone: Zone::Omitted, value: self.local() }
     }
 }
 
-/// The `Display` form of a date, a time or both.
-struct FormattedTime {
+/// The text form of a date, a time or both.
+#[derive(Debug, Clone, Copy)]
+pub struct FormattedTime {
     date: bool,
     time: bool,
     zone: Zone,
     value: DateTime,
 }
 
+#[derive(Debug, Clone, Copy)]
 enum Zone {
     Omitted,
     Z,
     Offset(Offset),
 }
 
-impl fmt::Display for FormattedTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl AppendText for FormattedTime {
+    fn append_to(&self, out: &mut String) {
         let value = self.value;
         if self.date {
-            write!(f, "{:04}-{:02}-{:02}", value.year(), value.month(), value.day())?;
+            append_year(out, value.year());
+            out.push('-');
+            append_pair(out, value.month().into());
+            out.push('-');
+            append_pair(out, value.day().into());
         }
         if self.date && self.time {
-            f.write_str("T")?;
+            out.push('T');
         }
         if self.time {
-            write!(f, "{:02}:{:02}:{:02}", value.hour(), value.minute(), value.second())?;
+            append_pair(out, value.hour().into());
+            out.push(':');
+            append_pair(out, value.minute().into());
+            out.push(':');
+            append_pair(out, value.second().into());
         }
         match self.zone {
-            Zone::Omitted => Ok(()),
-            Zone::Z => f.write_str("Z"),
+            Zone::Omitted => {}
+            Zone::Z => out.push('Z'),
             Zone::Offset(offset) => {
-                let minutes = offset.seconds() / 60;
-                let sign = if minutes < 0 { '-' } else { '+' };
-                write!(f, "{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
+                let seconds = offset.seconds();
+                out.push(if seconds < 0 { '-' } else { '+' });
+                // An offset is less than 26 hours.
+                let minutes = i16::try_from(seconds.abs() / 60).unwrap_or_default();
+                append_pair(out, minutes / 60);
+                out.push(':');
+                append_pair(out, minutes % 60);
             }
         }
+    }
+}
+
+/// Appends a year, which is less than 10 000.
+fn append_year(out: &mut String, year: i16) {
+    if year < 0 {
+        // Writing to a `String` cannot fail.
+        let _ = write!(out, "{year:04}");
+        return;
+    }
+    append_pair(out, year / 100);
+    append_pair(out, year % 100);
+}
+
+/// Appends the last two decimal digits of a number that is not negative.
+fn append_pair(out: &mut String, number: i16) {
+    let digit = |value: i16| char::from(b'0' + u8::try_from(value % 10).unwrap_or_default());
+    out.push(digit(number / 10));
+    out.push(digit(number));
+}
+
+impl fmt::Display for FormattedTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity("2025-10-07T14:26:10+02:00".len());
+        self.append_to(&mut text);
+        f.write_str(&text)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::net::http::json::AppendText;
+
 /// A device's id: twelve upper-case hexadecimal digits, its MAC address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(Arc<str>);
@@ -99,6 +101,16 @@ impl FromStr for Firmware {
         let mut next = || numbers.next().ok_or_else(wrong)?;
         let firmware = Self { major: next()?, minor: next()?, release: next()? };
         if numbers.next().is_some() { Err(wrong()) } else { Ok(firmware) }
+    }
+}
+
+impl AppendText for Firmware {
+    fn append_to(&self, out: &mut String) {
+        self.major.append_to(out);
+        out.push('.');
+        self.minor.append_to(out);
+        out.push('.');
+        self.release.append_to(out);
     }
 }
 

@@ -3,7 +3,6 @@
 //! The functions are pure: the same configuration, site, seed and time give the same network state.
 //! The state is computed on each request. Only the configuration and [`Pairing`] persist.
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -282,13 +281,15 @@ pub enum WifiMode {
     Ap,
 }
 
-impl fmt::Display for WifiMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl WifiMode {
+    /// Returns the name in the variables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Off => "off",
             Self::Sta => "sta",
             Self::Ap => "ap",
-        })
+        }
     }
 }
 

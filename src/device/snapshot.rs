@@ -1,6 +1,5 @@
 //! A device at one instant.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use super::{CivilTime, Config, DeviceId, Firmware, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
+use crate::net::http::json::{AppendText, UpperHex};
 use crate::rng::{Draws, RandomStream};
 
 /// The state of a device and its meter at one instant. A surface takes everything that it shows from one
@@ -196,9 +196,15 @@ impl Boot {
     }
 }
 
-impl fmt::Display for BootId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for BootId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:08X}", self.0)
+    }
+}
+
+impl AppendText for BootId {
+    fn append_to(&self, out: &mut String) {
+        UpperHex(&self.0.to_be_bytes()).append_to(out);
     }
 }
 

@@ -4,14 +4,15 @@
 //! The order is that of the vendor's sample. Variables that the sample's older firmware lacks are
 //! next to related ones. The variables of submeters follow at the end, if there are any.
 
-use std::fmt::{self, Write};
 use std::net::Ipv4Addr;
 
+use super::civil::FormattedTime;
 use super::network::{IpSettings, NetworkState, ScanResult};
 use super::plug::PlugVoltages;
 use super::{CivilTime, Device, Identity, Snapshot};
 use crate::decimal::Decimal;
 use crate::meter::{MeterIdentity, MeterStatus, Quantity as Q, Volume};
+use crate::net::http::json::AppendText;
 
 /// The source of the variables' values: a device at one time.
 #[derive(Debug, Clone)]
@@ -48,7 +49,7 @@ pub struct Variable {
 enum ValueSource {
     Quantity(Q),
     Number(fn(&VariableContext<'_>) -> Option<Decimal>),
-    Text(fn(&VariableContext<'_>, &mut String) -> fmt::Result),
+    Text(fn(&VariableContext<'_>, &mut String)),
 }
 
 /// A reference to a variable, by which a template writes the value.
@@ -94,21 +95,18 @@ const fn number(
     Variable { name, source: ValueSource::Number(value) }
 }
 
-const fn text(
-    name: &'static str,
-    value: fn(&VariableContext<'_>, &mut String) -> fmt::Result,
-) -> Variable {
+const fn text(name: &'static str, value: fn(&VariableContext<'_>, &mut String)) -> Variable {
     Variable { name, source: ValueSource::Text(value) }
 }
 
 /// The variables with fixed names, in the order in which the device lists them.
 pub static VARIABLES: &[Variable] = &[
-    text("sys.name", |context, out| out.write_str(&context.config().settings.system.name)),
-    text("sys.id", |context, out| out.write_str(context.identity.id.as_str())),
-    text("sys.firmware", |context, out| write!(out, "{}", context.snapshot.view.firmware)),
-    text("sys.date_time", |context, out| write!(out, "{}", context.time().date_time())),
-    text("sys.date_time_local", |context, out| write!(out, "{}", context.time().date_time_local())),
-    text("sys.date_time_utc", |context, out| write!(out, "{}", context.time().date_time_utc())),
+    text("sys.name", |context, out| out.push_str(&context.config().settings.system.name)),
+    text("sys.id", |context, out| out.push_str(context.identity.id.as_str())),
+    text("sys.firmware", |context, out| context.snapshot.view.firmware.append_to(out)),
+    text("sys.date_time", |context, out| context.time().date_time().append_to(out)),
+    text("sys.date_time_local", |context, out| context.time().date_time_local().append_to(out)),
+    text("sys.date_time_utc", |context, out| context.time().date_time_utc().append_to(out)),
     quantity("1_8_0", Q::ActiveImportEnergy),
     quantity("energy.in", Q::ActiveImportEnergy),
     quantity("1_8_1", Q::ActiveImportEnergyT1),
@@ -180,14 +178,12 @@ pub static VARIABLES: &[Variable] = &[
         // Without a sign (`template_variables.csv`).
         Some(Decimal::new(time.timestamp().as_second().max(0), 0))
     }),
-    text("meter.date_time", |context, out| {
-        context.write_meter_time(out, |time| time.date_time().to_string())
-    }),
+    text("meter.date_time", |context, out| context.write_meter_time(out, CivilTime::date_time)),
     text("meter.date_time_local", |context, out| {
-        context.write_meter_time(out, |time| time.date_time_local().to_string())
+        context.write_meter_time(out, CivilTime::date_time_local)
     }),
     text("meter.date_time_utc", |context, out| {
-        context.write_meter_time(out, |time| time.date_time_utc().to_string())
+        context.write_meter_time(out, CivilTime::date_time_utc)
     }),
     text("meter.id", |context, out| context.meter(out, |meter| &meter.id)),
     text("meter.type", |context, out| context.meter(out, |meter| &meter.logical_name)),
@@ -196,24 +192,24 @@ pub static VARIABLES: &[Variable] = &[
     text("meter.interface", |context, out| context.meter(out, |meter| meter.interface.as_str())),
     text("meter.protocol", |context, out| context.meter(out, |meter| meter.protocol.as_str())),
     text("meter.protocol_ver", |context, out| context.meter(out, |meter| &meter.protocol_version)),
-    text("meter.status", |context, out| out.write_str(context.snapshot.meter.status.as_str())),
+    text("meter.status", |context, out| out.push_str(context.snapshot.meter.status.as_str())),
     text("plug.interface", |context, out| {
         let connected = context.snapshot.meter.status != MeterStatus::NotConnected;
         let meter = context.snapshot.meter.meter.as_ref().filter(|_| connected);
-        out.write_str(meter.map_or("NONE", |meter| meter.interface.as_str()))
+        out.push_str(meter.map_or("NONE", |meter| meter.interface.as_str()))
     }),
     number("plug.voltage.usb", |context| Some(context.plug.usb)),
     number("plug.voltage.p1", |context| Some(context.plug.p1)),
     number("plug.voltage.mbus", |context| Some(context.plug.mbus)),
-    text("wifi.mode", |context, out| write!(out, "{}", context.network.wifi.mode)),
+    text("wifi.mode", |context, out| out.push_str(context.network.wifi.mode.as_str())),
     text("wifi.sta.status", |context, out| {
-        out.write_str(&context.network.wifi.status.as_str().to_ascii_lowercase())
+        out.push_str(&context.network.wifi.status.as_str().to_ascii_lowercase())
     }),
     text("wifi.sta.ssid", |context, out| {
-        out.write_str(context.access_point().map_or("", |result| &result.network.ssid))
+        out.push_str(context.access_point().map_or("", |result| &result.network.ssid))
     }),
     text("wifi.sta.bssid", |context, out| {
-        out.write_str(context.access_point().map_or("", |result| result.network.bssid.as_str()))
+        out.push_str(context.access_point().map_or("", |result| result.network.bssid.as_str()))
     }),
     number("wifi.sta.rssi", |context| {
         context.access_point().map(|result| Decimal::new(result.rssi.into(), 0))
@@ -221,7 +217,7 @@ pub static VARIABLES: &[Variable] = &[
     number("wifi.sta.channel", |context| {
         context.access_point().map(|result| Decimal::new(result.network.channel.into(), 0))
     }),
-    text("wifi.sta.mac", |context, out| out.write_str(context.network.wifi.mac.as_str())),
+    text("wifi.sta.mac", |context, out| out.push_str(context.network.wifi.mac.as_str())),
     text("wifi.sta.ip", |context, out| write_ip(context.network.wifi.address, |at| at.ip, out)),
     text("wifi.sta.mask", |context, out| write_ip(context.network.wifi.address, |at| at.mask, out)),
     text("wifi.sta.gw", |context, out| {
@@ -229,9 +225,9 @@ pub static VARIABLES: &[Variable] = &[
     }),
     text("wifi.sta.dns", |context, out| write_ip(context.network.wifi.address, |at| at.dns, out)),
     text("eth.state", |context, out| {
-        out.write_str(if context.network.eth.is_up() { "up" } else { "down" })
+        out.push_str(if context.network.eth.is_up() { "up" } else { "down" })
     }),
-    text("eth.mac", |context, out| out.write_str(context.network.eth.mac.as_str())),
+    text("eth.mac", |context, out| out.push_str(context.network.eth.mac.as_str())),
     text("eth.ip", |context, out| write_ip(context.network.eth.address, |at| at.ip, out)),
     text("eth.mask", |context, out| write_ip(context.network.eth.address, |at| at.mask, out)),
     text("eth.gw", |context, out| write_ip(context.network.eth.address, |at| at.gateway, out)),
@@ -239,12 +235,10 @@ pub static VARIABLES: &[Variable] = &[
 ];
 
 /// Writes a part of an address; nothing if there is no address.
-fn write_ip(
-    address: Option<IpSettings>,
-    part: fn(IpSettings) -> Ipv4Addr,
-    out: &mut String,
-) -> fmt::Result {
-    address.map_or(Ok(()), |address| write!(out, "{}", part(address)))
+fn write_ip(address: Option<IpSettings>, part: fn(IpSettings) -> Ipv4Addr, out: &mut String) {
+    if let Some(address) = address {
+        part(address).append_to(out);
+    }
 }
 
 /// Returns the variable with this name; `None` if there is none.
@@ -289,8 +283,7 @@ impl VariableRef {
             }
             Self::Named(Variable { source: ValueSource::Number(value), .. }) => value(context),
             Self::Named(Variable { source: ValueSource::Text(value), .. }) => {
-                // Writing to a `String` cannot fail.
-                let _ = value(context, out);
+                value(context, out);
                 return;
             }
             Self::Volume(index, field) => {
@@ -306,17 +299,16 @@ impl VariableRef {
                     }
                     VolumeField::DateTime => {
                         let time = volume.and_then(|volume| volume.meter_time);
-                        let utc = |time| CivilTime::new(time).date_time_utc();
-                        let _ = time.map_or(Ok(()), |time| write!(out, "{}", utc(time)));
+                        if let Some(time) = time {
+                            CivilTime::new(time).date_time_utc().append_to(out);
+                        }
                         return;
                     }
                 }
             }
         };
         match number {
-            Some(number) => {
-                let _ = write!(out, "{number}");
-            }
+            Some(number) => number.append_to(out),
             None => out.push_str("null"),
         }
     }
@@ -331,8 +323,8 @@ impl VariableContext<'_> {
         self.snapshot.reading().map_or(&[], |reading| &reading.volumes)
     }
 
-    fn meter(&self, out: &mut String, text: fn(&MeterIdentity) -> &str) -> fmt::Result {
-        out.write_str(self.snapshot.meter.meter.as_deref().map_or("", text))
+    fn meter(&self, out: &mut String, text: fn(&MeterIdentity) -> &str) {
+        out.push_str(self.snapshot.meter.meter.as_deref().map_or("", text));
     }
 
     fn time(&self) -> CivilTime {
@@ -340,8 +332,10 @@ impl VariableContext<'_> {
     }
 
     /// Writes the time of the newest reading by the meter's clock; nothing if there is no reading.
-    fn write_meter_time(&self, out: &mut String, form: fn(CivilTime) -> String) -> fmt::Result {
-        self.snapshot.meter_time().map_or(Ok(()), |time| out.write_str(&form(time)))
+    fn write_meter_time(&self, out: &mut String, form: fn(&CivilTime) -> FormattedTime) {
+        if let Some(time) = self.snapshot.meter_time() {
+            form(&time).append_to(out);
+        }
     }
 
     /// Returns the network that the Wi-Fi client is connected to.

@@ -1,6 +1,75 @@
 //! Writes JSON straight into a buffer, without a tree, for replies that clients request often.
 
-use std::fmt::{Display, Write};
+use std::net::Ipv4Addr;
+
+use crate::decimal::Decimal;
+
+/// A value that appends its text form without the costs of a formatter.
+pub(crate) trait AppendText {
+    /// Appends the text form.
+    fn append_to(&self, out: &mut String);
+}
+
+impl AppendText for str {
+    fn append_to(&self, out: &mut String) {
+        out.push_str(self);
+    }
+}
+
+impl<T: AppendText + ?Sized> AppendText for &T {
+    fn append_to(&self, out: &mut String) {
+        (**self).append_to(out);
+    }
+}
+
+impl AppendText for bool {
+    fn append_to(&self, out: &mut String) {
+        out.push_str(if *self { "true" } else { "false" });
+    }
+}
+
+impl AppendText for Decimal {
+    fn append_to(&self, out: &mut String) {
+        Self::append_to(*self, out);
+    }
+}
+
+impl AppendText for Ipv4Addr {
+    fn append_to(&self, out: &mut String) {
+        for (index, octet) in self.octets().iter().enumerate() {
+            if index > 0 {
+                out.push('.');
+            }
+            octet.append_to(out);
+        }
+    }
+}
+
+/// Bytes as upper-case hexadecimal digits.
+pub(crate) struct UpperHex<'a>(pub(crate) &'a [u8]);
+
+impl AppendText for UpperHex<'_> {
+    fn append_to(&self, out: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        for byte in self.0 {
+            for digit in [byte >> 4, byte & 15] {
+                out.push(char::from(DIGITS[usize::from(digit)]));
+            }
+        }
+    }
+}
+
+macro_rules! append_integers {
+    ($($integer:ty)*) => {$(
+        impl AppendText for $integer {
+            fn append_to(&self, out: &mut String) {
+                out.push_str(itoa::Buffer::new().format(*self));
+            }
+        }
+    )*};
+}
+
+append_integers!(i8 u8 i16 u16 i32 u32 i64 u64 usize);
 
 /// A JSON text under construction. Keys are the device's own names and need no escaping.
 #[derive(Debug, Default)]
@@ -21,8 +90,8 @@ impl JsonWriter {
     }
 
     /// Begins an object under a key.
-    pub(crate) fn object(&mut self, write_key: &str) {
-        self.write_key(write_key);
+    pub(crate) fn object(&mut self, key: &str) {
+        self.write_key(key);
         self.out.push('{');
     }
 
@@ -31,9 +100,14 @@ impl JsonWriter {
         self.out.push('}');
     }
 
+    /// Begins an array that is the whole text.
+    pub(crate) fn begin_array(&mut self) {
+        self.out.push('[');
+    }
+
     /// Begins an array under a key.
-    pub(crate) fn array(&mut self, write_key: &str) {
-        self.write_key(write_key);
+    pub(crate) fn array(&mut self, key: &str) {
+        self.write_key(key);
         self.out.push('[');
     }
 
@@ -43,23 +117,28 @@ impl JsonWriter {
     }
 
     /// Writes a value whose text form is its JSON form: numbers and truth values.
-    pub(crate) fn plain(&mut self, write_key: &str, value: impl Display) {
-        self.write_key(write_key);
-        // Writing to a `String` cannot fail.
-        let _ = write!(self.out, "{value}");
+    pub(crate) fn plain(&mut self, key: &str, value: impl AppendText) {
+        self.write_key(key);
+        value.append_to(&mut self.out);
     }
 
     /// Writes a string whose characters need no escaping: times, addresses, fixed words.
-    pub(crate) fn word(&mut self, write_key: &str, value: impl Display) {
-        self.write_key(write_key);
-        let _ = write!(self.out, "\"{value}\"");
+    pub(crate) fn word(&mut self, key: &str, value: impl AppendText) {
+        self.write_key(key);
+        self.out.push('"');
+        value.append_to(&mut self.out);
+        self.out.push('"');
     }
 
     /// Writes any string.
-    pub(crate) fn text(&mut self, write_key: &str, value: &str) {
-        self.write_key(write_key);
-        // A string always has a JSON form.
-        self.out.push_str(&serde_json::to_string(value).unwrap_or_default());
+    pub(crate) fn text(&mut self, key: &str, value: &str) {
+        if value.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+            self.write_key(key);
+            // A string always has a JSON form.
+            self.out.push_str(&serde_json::to_string(value).unwrap_or_default());
+        } else {
+            self.word(key, value);
+        }
     }
 
     /// Writes text around the JSON as it is.

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::header_case;
+use super::json::JsonWriter;
 use super::pages::PagedBody;
 use super::stream::{AfterDelivery, DeliveryControl};
 
@@ -173,7 +174,12 @@ impl HttpReply {
     /// message for people.
     #[must_use]
     pub fn error(status: StatusCode, error_code: &str, message: &str) -> Self {
-        Self::json(status, &json!({ "error": error_code, "message": message }))
+        let mut json = JsonWriter::with_capacity(32 + error_code.len() + message.len());
+        json.begin();
+        json.word("error", error_code);
+        json.text("message", message);
+        json.end();
+        Self::raw_json(status, json.into_string())
     }
 
     /// Creates an error with `details`.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::LOCATION;
-use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::{Call, HttpReply};
+use crate::decimal::Decimal;
 use crate::device::actions::{Definition, RequestStatus};
 use crate::device::{CallRefusal, CallReplyFormat};
+use crate::net::http::json::JsonWriter;
 
 /// Returns the definition as it was stored.
 pub(super) fn definition(call: &Call<'_>) -> HttpReply {
@@ -99,8 +100,27 @@ pub(super) fn status(call: &Call<'_>) -> HttpReply {
         let message = "no request has this id, or it was too long ago";
         return HttpReply::error(StatusCode::NOT_FOUND, "unknown_status", message);
     }
-    let entries: Vec<StatusEntry<'_>> = entries.iter().map(StatusEntry::from).collect();
-    HttpReply::json(StatusCode::OK, &entries)
+    HttpReply::raw_json(StatusCode::OK, render_statuses(&entries))
+}
+
+fn render_statuses(entries: &[RequestStatus]) -> String {
+    let mut json = JsonWriter::with_capacity(64 * entries.len());
+    json.begin_array();
+    for RequestStatus { action, id, code, exe_time } in entries {
+        json.begin();
+        json.text("action_id", action);
+        json.plain("id", *id);
+        json.plain("code", *code);
+        json.plain("exe_time", seconds(*exe_time));
+        json.end();
+    }
+    json.end_array();
+    json.into_string()
+}
+
+/// Returns seconds with milliseconds.
+fn seconds(time: Duration) -> Decimal {
+    Decimal::new(i64::try_from(time.as_millis()).unwrap_or(i64::MAX), 3)
 }
 
 /// The error of a text that is not a status id.
@@ -127,35 +147,6 @@ fn require_id<'a>(call: &'a Call<'_>, purpose: &str) -> Result<Cow<'a, str>, Htt
     }
 }
 
-/// A status entry as the device prints it.
-#[derive(Debug, Serialize)]
-struct StatusEntry<'a> {
-    action_id: &'a str,
-    id: u64,
-    code: i32,
-    #[serde(serialize_with = "serialize_seconds")]
-    exe_time: Duration,
-}
-
-impl<'a> From<&'a RequestStatus> for StatusEntry<'a> {
-    fn from(status: &'a RequestStatus) -> Self {
-        let RequestStatus { action, id, code, exe_time } = status;
-        Self { action_id: action, id: *id, code: *code, exe_time: *exe_time }
-    }
-}
-
-/// Serializes seconds with milliseconds, without exponent and trailing zeros: 0, 1, 0.133.
-fn serialize_seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
-    if millis == 0 {
-        serializer.serialize_u64(seconds)
-    } else {
-        // Three decimals are exact in the shortest decimal form, which has an exponent only far above
-        // 2^32 seconds.
-        serializer.serialize_f64(Duration::new(seconds, millis * 1_000_000).as_secs_f64())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +160,7 @@ mod tests {
                 code: 200,
                 exe_time: Duration::from_millis(millis),
             };
-            serde_json::to_string(&StatusEntry::from(&status)).unwrap()
+            render_statuses(&[status])
         };
         for (millis, printed) in [
             (0, "0"),
@@ -181,7 +172,7 @@ mod tests {
             (86_400_001, "86400.001"),
         ] {
             let expected =
-                format!(r#"{{"action_id":"1","id":139,"code":200,"exe_time":{printed}}}"#);
+                format!(r#"[{{"action_id":"1","id":139,"code":200,"exe_time":{printed}}}]"#);
             assert_eq!(printed_entry(millis), expected);
         }
     }

@@ -282,13 +282,13 @@ fn render_event(snapshot: &Snapshot, reading: &Reading) -> Bytes {
         let Some(name) = quantity.live_field() else { continue };
         match snapshot.value_in(reading, quantity) {
             Some(value) => json.plain(name, value),
-            None if fills_missing => json.plain(name, 0),
+            None if fills_missing => json.plain(name, 0_u8),
             None => {}
         }
     }
     match reading.tariff {
         Some(tariff) => json.plain("T", tariff),
-        None if fills_missing => json.plain("T", 0),
+        None if fills_missing => json.plain("T", 0_u8),
         None => {}
     }
     if fills_missing || !reading.volumes.is_empty() {
@@ -316,7 +316,7 @@ fn write_volumes(json: &mut JsonWriter, reading: &Reading, fills_missing: bool) 
         }
         match volume.cumulative {
             Some(cumulative) => json.plain("Cum", cumulative),
-            None if fills_missing => json.plain("Cum", 0),
+            None if fills_missing => json.plain("Cum", 0_u8),
             None => {}
         }
         json.end();

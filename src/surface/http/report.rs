@@ -8,7 +8,7 @@ use super::{Call, HttpReply};
 use crate::decimal::Decimal;
 use crate::device::{CivilTime, Device, Snapshot};
 use crate::meter::{self, DlmsObject, MeterIdentity, ObjectValue, Quantity, Reading};
-use crate::net::http::json::JsonWriter;
+use crate::net::http::json::{JsonWriter, UpperHex};
 
 /// Returns the newest reading, with the meter and the device.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
@@ -23,12 +23,30 @@ pub(super) fn objects(call: &Call<'_>) -> HttpReply {
 
 /// The quantities in the order of the report: by the part of the report to which they belong, and within
 /// a part by the order of the table.
-static ORDER: LazyLock<Vec<Quantity>> = LazyLock::new(|| {
+static ORDER: LazyLock<Vec<ReportField>> = LazyLock::new(|| {
     let mut order = Quantity::ALL.to_vec();
     // The sort is stable, so each part keeps the order of the table.
     order.sort_by_key(|quantity| part_position(*quantity).unwrap_or(PARTS.len()));
-    order
+    order.into_iter().map(ReportField::new).collect()
 });
+
+/// The place of a quantity in the report.
+#[derive(Debug)]
+struct ReportField {
+    quantity: Quantity,
+    /// The names of the objects that contain it, from the outermost.
+    parents: Vec<&'static str>,
+    name: &'static str,
+}
+
+impl ReportField {
+    fn new(quantity: Quantity) -> Self {
+        let path = quantity.report_path();
+        let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let parents = parents.split('.').filter(|part| !part.is_empty()).collect();
+        Self { quantity, parents, name }
+    }
+}
 
 /// The parts of the report that contain quantities, in order.
 const PARTS: [&str; 6] =
@@ -56,7 +74,7 @@ fn render_report(device: &Device, snapshot: &Snapshot) -> String {
     }
     json.end();
     json.object("system");
-    json.word("id", &device.identity().id);
+    json.word("id", device.identity().id.as_str());
     write_times(&mut json, snapshot.system_time());
     json.word("boot_id", snapshot.view.boot.id);
     json.plain("time_since_boot", snapshot.uptime().as_secs());
@@ -73,10 +91,10 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
     }
     write_times(json, snapshot.meter_time_of(reading));
     let mut nesting = Nesting::default();
-    for quantity in ORDER.iter() {
-        if let Some(value) = snapshot.value(*quantity) {
-            let name = nesting.enter(json, quantity.report_path());
-            json.plain(name, value);
+    for field in ORDER.iter() {
+        if let Some(value) = snapshot.value(field.quantity) {
+            nesting.enter(json, &field.parents);
+            json.plain(field.name, value);
         }
     }
     nesting.close_to(json, 0);
@@ -129,25 +147,22 @@ fn write_meter(json: &mut JsonWriter, meter: &MeterIdentity) {
     }
 }
 
-/// The JSON objects that are open while values are written one by one by their dotted paths.
+/// The JSON objects that are open while values are written one by one.
 #[derive(Debug, Default)]
 struct Nesting {
     open: Vec<&'static str>,
 }
 
 impl Nesting {
-    /// Closes the objects that do not contain `path`, opens those that do, and returns its last part.
-    fn enter(&mut self, json: &mut JsonWriter, path: &'static str) -> &'static str {
-        let (parents, name) = path.rsplit_once('.').unwrap_or(("", path));
-        let parents = || parents.split('.').filter(|part| !part.is_empty());
-        let common =
-            self.open.iter().zip(parents()).take_while(|(open, part)| *open == part).count();
+    /// Closes and opens objects until exactly `parents` are open.
+    fn enter(&mut self, json: &mut JsonWriter, parents: &[&'static str]) {
+        let same = |(open, parent): &(&&str, &&str)| open == parent;
+        let common = self.open.iter().zip(parents).take_while(same).count();
         self.close_to(json, common);
-        for part in parents().skip(common) {
-            json.object(part);
-            self.open.push(part);
+        for parent in &parents[common..] {
+            json.object(parent);
+            self.open.push(parent);
         }
-        name
     }
 
     /// Closes the innermost objects until `depth` are open.
@@ -229,14 +244,6 @@ fn write_object(
 fn write_octets(json: &mut JsonWriter, bytes: &[u8]) {
     json.plain("size", bytes.len());
     json.word("value", UpperHex(bytes));
-}
-
-struct UpperHex<'a>(&'a [u8]);
-
-impl std::fmt::Display for UpperHex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
-    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ fn render_system(device: &Device, snapshot: &Snapshot) -> String {
     write_meter(&mut json, snapshot);
     write_wifi(&mut json, &network);
     json.object("ethernet");
-    json.word("mac", &network.eth.mac);
+    json.word("mac", network.eth.mac.as_str());
     json.word("status", if network.eth.is_up() { "Up" } else { "Down" });
     write_address(&mut json, network.eth.address.as_ref());
     json.end();
@@ -58,7 +58,7 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     let now = snapshot.system_time();
     json.object("device");
     json.text("name", &snapshot.view.config.settings.system.name);
-    json.word("id", &device.identity().id);
+    json.word("id", device.identity().id.as_str());
     json.word("model", Identity::MODEL);
     json.word("firmware", snapshot.view.firmware);
     json.text("build", &device.hardware().build(snapshot.view.firmware));
@@ -81,7 +81,7 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     json.end();
     json.object("license");
     let license = device.identity().license;
-    json.word("type", license.name().to_ascii_uppercase());
+    json.word("type", license.name().to_ascii_uppercase().as_str());
     if license != License::Free {
         let activated = CivilTime::new(device.hardware().activated);
         json.word("activation_date", activated.date_time_utc());
@@ -175,7 +175,7 @@ fn write_wifi(json: &mut JsonWriter, network: &NetworkState) {
         let network = &sighting.network;
         let (pairwise, group) = network.auth_mode.ciphers();
         json.text("ssid", &network.ssid);
-        json.word("bssid", &network.bssid);
+        json.word("bssid", network.bssid.as_str());
         json.plain("channel", network.channel);
         json.word("ht", network.ht.as_str());
         json.plain("rssi", sighting.rssi);
@@ -187,7 +187,7 @@ fn write_wifi(json: &mut JsonWriter, network: &NetworkState) {
         json.plain("wps", network.wps);
         json.text("country", &network.country);
     }
-    json.word("mac", &wifi.mac);
+    json.word("mac", wifi.mac.as_str());
     write_address(json, wifi.address.as_ref());
     json.word("status", wifi.status.as_str());
     json.word(

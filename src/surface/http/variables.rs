@@ -1,22 +1,26 @@
 //! `/api/v1/variables` and `/api/v1/template/test` (VARIABLE-1, VARIABLE-4).
 
 use hyper::StatusCode;
-use serde::{Serialize, Serializer};
 
 use super::Call;
 use super::HttpReply;
 use crate::device::template::Template;
 use crate::device::variables::{self, VariableContext};
 use crate::limits;
+use crate::net::http::json::JsonWriter;
 
 /// Returns every variable as an object of its own, in the order of the table.
 pub(super) fn list(call: &Call<'_>) -> HttpReply {
     let snapshot = call.device().snapshot();
-    let mut pairs = Vec::with_capacity(variables::VARIABLES.len());
+    let mut json = JsonWriter::with_capacity(4096);
+    json.begin_array();
     variables::for_each(&VariableContext::new(call.device(), &snapshot), |name, value| {
-        pairs.push(NameValue(name.to_owned(), value.to_owned()));
+        json.begin();
+        json.text(name, value);
+        json.end();
     });
-    HttpReply::json(StatusCode::OK, &pairs)
+    json.end_array();
+    HttpReply::raw_json(StatusCode::OK, json.into_string())
 }
 
 /// Renders the template in the body.
@@ -36,13 +40,4 @@ pub(super) fn render(call: &Call<'_>) -> HttpReply {
     let snapshot = call.device().snapshot();
     let rendered = Template::parse(text).render(&VariableContext::new(call.device(), &snapshot));
     HttpReply::content(StatusCode::OK, "text/plain; charset=utf-8", rendered)
-}
-
-/// An object with one member.
-struct NameValue(String, String);
-
-impl Serialize for NameValue {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(&self.0, &self.1)])
-    }
 }
