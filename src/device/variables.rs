@@ -180,10 +180,10 @@ pub static VARIABLES: &[Variable] = &[
     }),
     text("meter.date_time", |context, out| context.write_meter_time(out, CivilTime::date_time)),
     text("meter.date_time_local", |context, out| {
-        context.write_meter_time(out, CivilTime::date_time_local)
+        context.write_meter_time(out, CivilTime::date_time_local);
     }),
     text("meter.date_time_utc", |context, out| {
-        context.write_meter_time(out, CivilTime::date_time_utc)
+        context.write_meter_time(out, CivilTime::date_time_utc);
     }),
     text("meter.id", |context, out| context.meter(out, |meter| &meter.id)),
     text("meter.type", |context, out| context.meter(out, |meter| &meter.logical_name)),
@@ -196,20 +196,20 @@ pub static VARIABLES: &[Variable] = &[
     text("plug.interface", |context, out| {
         let connected = context.snapshot.meter.status != MeterStatus::NotConnected;
         let meter = context.snapshot.meter.meter.as_ref().filter(|_| connected);
-        out.push_str(meter.map_or("NONE", |meter| meter.interface.as_str()))
+        out.push_str(meter.map_or("NONE", |meter| meter.interface.as_str()));
     }),
     number("plug.voltage.usb", |context| Some(context.plug.usb)),
     number("plug.voltage.p1", |context| Some(context.plug.p1)),
     number("plug.voltage.mbus", |context| Some(context.plug.mbus)),
     text("wifi.mode", |context, out| out.push_str(context.network.wifi.mode.as_str())),
     text("wifi.sta.status", |context, out| {
-        out.push_str(&context.network.wifi.status.as_str().to_ascii_lowercase())
+        out.push_str(&context.network.wifi.status.as_str().to_ascii_lowercase());
     }),
     text("wifi.sta.ssid", |context, out| {
-        out.push_str(context.access_point().map_or("", |result| &result.network.ssid))
+        out.push_str(context.access_point().map_or("", |result| &result.network.ssid));
     }),
     text("wifi.sta.bssid", |context, out| {
-        out.push_str(context.access_point().map_or("", |result| result.network.bssid.as_str()))
+        out.push_str(context.access_point().map_or("", |result| result.network.bssid.as_str()));
     }),
     number("wifi.sta.rssi", |context| {
         context.access_point().map(|result| Decimal::new(result.rssi.into(), 0))
@@ -221,11 +221,11 @@ pub static VARIABLES: &[Variable] = &[
     text("wifi.sta.ip", |context, out| write_ip(context.network.wifi.address, |at| at.ip, out)),
     text("wifi.sta.mask", |context, out| write_ip(context.network.wifi.address, |at| at.mask, out)),
     text("wifi.sta.gw", |context, out| {
-        write_ip(context.network.wifi.address, |at| at.gateway, out)
+        write_ip(context.network.wifi.address, |at| at.gateway, out);
     }),
     text("wifi.sta.dns", |context, out| write_ip(context.network.wifi.address, |at| at.dns, out)),
     text("eth.state", |context, out| {
-        out.push_str(if context.network.eth.is_up() { "up" } else { "down" })
+        out.push_str(if context.network.eth.is_up() { "up" } else { "down" });
     }),
     text("eth.mac", |context, out| out.push_str(context.network.eth.mac.as_str())),
     text("eth.ip", |context, out| write_ip(context.network.eth.address, |at| at.ip, out)),
