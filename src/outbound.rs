@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -47,6 +47,24 @@ impl Policy {
             Self::Allow => true,
         }
     }
+}
+
+/// The only name that needs no resolver.
+pub(crate) const LOCALHOST: &str = "localhost";
+
+/// Returns the address that a host stands for without a resolver: an IP address, or that of `localhost`. `None`
+/// for any other name.
+pub(crate) fn address_of(host: &str) -> Option<IpAddr> {
+    if host.eq_ignore_ascii_case(LOCALHOST) {
+        Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    } else {
+        host.parse().ok()
+    }
+}
+
+/// Returns true if a listener that is bound to `listen_address` is meant by `ip`.
+pub(crate) fn listens_at(listen_address: IpAddr, ip: IpAddr) -> bool {
+    ip == listen_address || (listen_address.is_unspecified() && ip.is_loopback())
 }
 
 /// A host name or address under which actions reach a slave or a target, on one port or on all
@@ -121,6 +139,14 @@ pub struct Broker {
     pub address: HostAddress,
     /// The hosts under which devices reach the broker.
     pub hosts: Vec<HostAddress>,
+}
+
+impl Broker {
+    /// Returns true if a device that names `host` and `port` means this broker.
+    #[must_use]
+    pub fn matches(&self, host: &str, port: u16) -> bool {
+        self.hosts.iter().chain([&self.address]).any(|own| own.matches(host, port))
+    }
 }
 
 /// Opens connections from the devices of a house to brokers: the house's own brokers and those that

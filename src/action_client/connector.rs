@@ -6,7 +6,7 @@
 //! here and not where names are resolved.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use tokio::net::TcpStream;
 
@@ -55,7 +55,7 @@ impl Connector {
         let Some(control) = self.control.filter(|control| control.port() == address.port()) else {
             return false;
         };
-        let (listens_on, reached) = (control.ip().to_canonical(), destination(address.ip()));
+        let (listens_on, reached) = (control.ip().to_canonical(), destination(address));
         if listens_on.is_unspecified() {
             reached.is_loopback() || is_own_address(reached)
         } else {
@@ -64,14 +64,11 @@ impl Connector {
     }
 }
 
-/// Returns the address that a connection to `ip` reaches: the system connects to loopback if it is given the
+/// Returns the address that a connection to `address` reaches: the system connects to loopback if it is given the
 /// unspecified address, and to an IPv4 address if it is given one in the form of IPv6.
-fn destination(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    }
+fn destination(address: SocketAddr) -> IpAddr {
+    let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
+    sockets::reachable_address(canonical).ip()
 }
 
 /// Returns true if this machine has the address: only then a socket can be bound to it.

@@ -2,18 +2,14 @@
 //! under the names and addresses that real definitions use, then the hosts that the outbound policy
 //! allows.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use parking_lot::Mutex;
-
+use crate::net::logged_names::LoggedNames;
 use crate::notation::shortened;
-use crate::outbound::{Broker, HostAddress, PeerAddress, PeerKind, Policy};
+use crate::outbound::{Broker, LOCALHOST, PeerAddress, PeerKind, Policy, address_of, listens_at};
 
-/// The refused hosts that are logged, so that a client that tries many does not fill the log.
+/// The refused hosts that are logged at most.
 const LOGGED_HOSTS: usize = 100;
-/// The only name that needs no resolver.
-const LOCALHOST: &str = "localhost";
 
 /// The reason why a host outside the house has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,34 +31,14 @@ pub struct Resolver {
     peers: Vec<PeerAddress>,
     brokers: Vec<Broker>,
     policy: Policy,
-    refused: RefusedHosts,
-}
-
-/// The hosts that the policy denied, so that the log names each of them once.
-#[derive(Debug, Default)]
-struct RefusedHosts(Mutex<HashSet<String>>);
-
-impl RefusedHosts {
-    fn log_once(&self, host: &str, policy: Policy) {
-        let mut logged = self.0.lock();
-        if logged.len() >= LOGGED_HOSTS || !logged.insert(host.to_ascii_lowercase()) {
-            return;
-        }
-        drop(logged);
-        tracing::warn!(
-            host = shortened(host),
-            "refused a connection to this host, which nobody in the house has on that port; give it to a \
-             slave, target or broker with `hosts`, or let it out (outbound: {})",
-            policy.name()
-        );
-    }
+    refused: LoggedNames<LOGGED_HOSTS>,
 }
 
 impl Resolver {
     /// Creates a resolver for these slaves and targets and the hosts that `policy` allows.
     #[must_use]
     pub fn new(peers: Vec<PeerAddress>, policy: Policy) -> Self {
-        Self { peers, brokers: Vec::new(), policy, refused: RefusedHosts::default() }
+        Self { peers, brokers: Vec::new(), policy, refused: LoggedNames::default() }
     }
 
     /// Adds the brokers of the house.
@@ -92,12 +68,7 @@ impl Resolver {
     /// a target and the MQTT client to a broker.
     #[must_use]
     pub fn broker<'a>(&'a self, host: &str, port: u16) -> Option<(&'a str, u16)> {
-        let broker = self.brokers.iter().find(|broker| {
-            let HostAddress { host: broker_host, port: broker_port } = &broker.address;
-            broker.hosts.iter().any(|known| known.matches(host, port))
-                || (broker_host.eq_ignore_ascii_case(host)
-                    && broker_port.is_none_or(|broker_host| broker_host == port))
-        })?;
+        let broker = self.brokers.iter().find(|broker| broker.matches(host, port))?;
         Some((&broker.address.host, broker.address.port.unwrap_or(port)))
     }
 
@@ -111,8 +82,15 @@ impl Resolver {
         port: u16,
     ) -> Result<Vec<SocketAddr>, ResolveError> {
         let resolved = self.resolve_by_policy(host, port).await;
-        if let Err(ResolveError::Name | ResolveError::Address) = resolved {
-            self.refused.log_once(host, self.policy);
+        if let Err(ResolveError::Name | ResolveError::Address) = resolved
+            && self.refused.is_new(host.to_ascii_lowercase())
+        {
+            tracing::warn!(
+                host = shortened(host),
+                "refused a connection to this host, which nobody in the house has on that port; give it to a \
+                 slave, target or broker with `hosts`, or let it out (outbound: {})",
+                self.policy.name()
+            );
         }
         resolved
     }
@@ -151,16 +129,8 @@ fn refers_to(peer: &PeerAddress, host: &str, port: u16) -> bool {
     if peer.hosts.iter().any(|known| known.matches(host, port)) {
         return true;
     }
-    let ip = if host.eq_ignore_ascii_case(LOCALHOST) {
-        Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
-    } else {
-        host.parse().ok()
-    };
-    let listen_address = peer.address.ip();
     port == peer.address.port()
-        && ip.is_some_and(|ip: IpAddr| {
-            ip == listen_address || (listen_address.is_unspecified() && ip.is_loopback())
-        })
+        && address_of(host).is_some_and(|ip| listens_at(peer.address.ip(), ip))
 }
 
 #[cfg(test)]

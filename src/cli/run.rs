@@ -86,9 +86,8 @@ fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
     let mut scenario = load_with(name, &listeners)?;
     apply(arguments, &mut scenario);
     log_warnings(arguments, &scenario);
-    let needed = descriptors::needed(&scenario);
     if descriptors::are_too_few() {
-        return Err(StartError::descriptors(needed).into());
+        return Err(StartError::descriptors(descriptors::needed(&scenario)).into());
     }
     let runtime = tokio::runtime::Runtime::new().map_err(CliError::Runtime)?;
     let plan = Plan { scenario, token, ready_file };

@@ -4,3 +4,4 @@
 pub use wwsim_time::{gate, inflight, sockets};
 
 pub mod http;
+pub(crate) mod logged_names;

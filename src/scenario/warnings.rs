@@ -3,7 +3,7 @@
 //! They are computed from the scenario as it will run, so that what the command line overrides counts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::diagnostics::{Diagnostics, Mistake, Mistakes, Severity, nearest};
 use super::model::{DevicePlan, Scenario, SlavePlan};
@@ -13,7 +13,7 @@ use super::tree::{self, Node, NodeContent, NodeKind};
 use crate::device::actions::{PreparedRequest, UndefinedConstant};
 use crate::device::config::BrokerUrl;
 use crate::notation::shortened;
-use crate::outbound::{HostAddress, Policy};
+use crate::outbound::{HostAddress, LOCALHOST, Policy, address_of, listens_at};
 
 impl Scenario {
     /// Returns what is allowed in this scenario and probably not meant: hosts in actions that nobody in
@@ -184,9 +184,7 @@ impl<'a> HostCheck<'a> {
         let path = path.key("mqtt").key("url");
         let named = NamedHost { host: &url.host, port: url.port, path };
         let brokers = &self.house.mqtt_brokers;
-        let is_known = brokers.iter().any(|broker| {
-            broker.hosts.iter().chain([&broker.address]).any(|own| own.matches(&url.host, url.port))
-        });
+        let is_known = brokers.iter().any(|broker| broker.matches(&url.host, url.port));
         if !mqtt.enable || is_known || self.reaches_outside(&named) {
             return;
         }
@@ -198,15 +196,12 @@ impl<'a> HostCheck<'a> {
     fn reaches_peer(&self, named: &NamedHost<'_>) -> bool {
         let host = named.host.to_ascii_lowercase();
         let hosts = self.peers.get(&*host).into_iter().flatten();
-        let ip = match &*host {
-            "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
-            other => other.parse().ok(),
-        };
-        let listens = |ip: IpAddr| {
+        let is_heard = |ip: IpAddr| {
             let mut own = self.listeners.get(&named.port).into_iter().flatten();
-            own.any(|own| *own == ip || (own.is_unspecified() && ip.is_loopback()))
+            own.any(|own| listens_at(*own, ip))
         };
-        hosts.into_iter().any(|own| own.matches(&host, named.port)) || ip.is_some_and(listens)
+        hosts.into_iter().any(|own| own.matches(&host, named.port))
+            || address_of(&host).is_some_and(is_heard)
     }
 
     /// Returns true if the policy allows the host, or if it is one that nobody can have.
@@ -215,7 +210,7 @@ impl<'a> HostCheck<'a> {
         let ip: Option<IpAddr> = named.host.parse().ok();
         let is_allowed = match ip {
             Some(ip) => policy.allows(ip),
-            None if named.host.eq_ignore_ascii_case("localhost") => policy != Policy::Deny,
+            None if named.host.eq_ignore_ascii_case(LOCALHOST) => policy != Policy::Deny,
             None => policy == Policy::Allow,
         };
         is_allowed || ip.map_or_else(|| is_reserved_name(named.host), is_reserved_address)

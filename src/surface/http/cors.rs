@@ -1,8 +1,6 @@
 //! CORS: the origins whose pages may use the API, and the headers that their browsers need (ACCESS-2 to
 //! ACCESS-7).
 
-use parking_lot::Mutex;
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::StatusCode;
@@ -13,6 +11,7 @@ use super::HttpReply;
 use crate::device::{Device, Origin, View};
 use crate::limits;
 use crate::net::http::cors;
+use crate::net::logged_names::LoggedNames;
 
 /// The local address of a connection, which is the origin of the device's own pages.
 #[derive(Debug, Clone, Copy)]
@@ -107,9 +106,9 @@ pub(super) fn refusal_reply() -> HttpReply {
     HttpReply::error(StatusCode::NOT_FOUND, "not_found", "pages of this origin have no access")
 }
 
-/// The refused origins, so that the log names each of them once.
+/// The refused origins that the log has named.
 #[derive(Debug, Default)]
-pub(super) struct RefusedOrigins(Mutex<HashSet<String>>);
+pub(super) struct RefusedOrigins(LoggedNames<LOGGED_ORIGINS>);
 
 impl RefusedOrigins {
     /// Logs how to allow a refused origin, once for each.
@@ -119,11 +118,9 @@ impl RefusedOrigins {
             text.chars().filter(|c| !c.is_control()).take(limits::ORIGIN_CHARS).collect::<String>()
         };
         let Some(origin) = head.headers.get(ORIGIN).map(text) else { return };
-        let mut logged = self.0.lock();
-        if logged.len() >= LOGGED_ORIGINS || !logged.insert(origin.clone()) {
+        if !self.0.is_new(origin.clone()) {
             return;
         }
-        drop(logged);
         let device = device.identity().id.as_str();
         tracing::warn!(
             device,
