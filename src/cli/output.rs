@@ -22,7 +22,9 @@ const NOT_READY: Duration = Duration::from_millis(10);
 
 /// Prints to standard output, and waits for its reader. A reader that has closed the pipe is not an error.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
-    ended(Patient(io::stdout()).write_all(text.as_bytes()))
+    let mut stdout = Patient(io::stdout());
+    // The standard library keeps a rest in its own buffer, and does not wait for the reader at exit.
+    ended(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
 /// Turns the outcome of writing to standard output into that of the command.
@@ -127,20 +129,38 @@ impl Output {
 
     /// Waits until everything is written, as long as the reader reads.
     pub(super) fn finish(&self) {
-        let deadline = Instant::now() + limits::LAST_OUTPUT;
         let mut queue = self.0.queue.lock();
-        let mut seen = (queue.pieces, Instant::now());
+        let mut patience = Patience::new(queue.pieces, Instant::now());
         while !queue.is_written() {
-            if queue.pieces != seen.0 {
-                seen = (queue.pieces, Instant::now());
-            }
-            let until = deadline.min(seen.1 + limits::LAST_OUTPUT_STALL);
-            if self.0.changed.wait_until(&mut queue, until.into_std()).timed_out()
-                && queue.pieces == seen.0
-            {
+            let now = Instant::now();
+            let until = patience.until(queue.pieces, now);
+            if until <= now {
                 return;
             }
+            self.0.changed.wait_until(&mut queue, until.into_std());
         }
+    }
+}
+
+/// The patience with a reader at the end: some time in all, and less without progress.
+struct Patience {
+    deadline: Instant,
+    /// The pieces that were written at the last progress.
+    pieces: u64,
+    progress: Instant,
+}
+
+impl Patience {
+    fn new(pieces: u64, now: Instant) -> Self {
+        Self { deadline: now + limits::LAST_OUTPUT, pieces, progress: now }
+    }
+
+    /// Returns the time at which it ends, if no more than `pieces` are written by then.
+    fn until(&mut self, pieces: u64, now: Instant) -> Instant {
+        if pieces != self.pieces {
+            (self.pieces, self.progress) = (pieces, now);
+        }
+        self.deadline.min(self.progress + limits::LAST_OUTPUT_STALL)
     }
 }
 
@@ -312,12 +332,23 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_its_time_gets_everything() {
+    fn a_reader_that_takes_some_gets_more_time_up_to_a_deadline() {
+        let begin = Instant::now();
+        let mut patience = Patience::new(0, begin);
+        assert_eq!(patience.until(0, begin), begin + limits::LAST_OUTPUT_STALL);
+        let later = begin + limits::LAST_OUTPUT_STALL / 2;
+        assert_eq!(patience.until(0, later), begin + limits::LAST_OUTPUT_STALL, "no progress");
+        assert_eq!(patience.until(1, later), later + limits::LAST_OUTPUT_STALL);
+        let late = begin + limits::LAST_OUTPUT - limits::LAST_OUTPUT_STALL / 2;
+        assert_eq!(patience.until(2, late), begin + limits::LAST_OUTPUT);
+    }
+
+    #[test]
+    fn a_text_of_several_pieces_is_written_as_a_whole() {
         let (output, permit, written) = slow();
         output.say("x".repeat(3 * PIECE) + "\n");
         let reader = std::thread::spawn(move || {
             for _ in 0..4 {
-                std::thread::sleep(limits::LAST_OUTPUT_STALL / 4);
                 permit.send(Ok(())).unwrap();
             }
         });

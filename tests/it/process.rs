@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -163,14 +162,20 @@ async fn a_full_or_closed_stream_decides_no_exit_code() {
 #[tokio::test]
 async fn a_result_waits_for_its_reader() {
     let expected = within(wwsim(&["schema"]).stdout(Stdio::piped()).output()).await.unwrap().stdout;
-    // A reader that made the stream non-blocking and takes its time.
+    // A reader that made the stream non-blocking, and takes little at a time from a small buffer, so that the
+    // writer finds it full again and again.
     let (mut reader, writer) = UnixStream::pair().unwrap();
     writer.set_nonblocking(true).unwrap();
+    socket2::SockRef::from(&writer).set_send_buffer_size(1).unwrap();
     let mut child = wwsim(&["schema"]).stdout(OwnedFd::from(writer)).spawn().unwrap();
     let read = tokio::task::spawn_blocking(move || {
-        std::thread::sleep(Duration::from_millis(200));
-        let mut result = Vec::new();
-        reader.read_to_end(&mut result).map(|_| result)
+        let (mut result, mut piece) = (Vec::new(), [0; 64]);
+        loop {
+            match reader.read(&mut piece)? {
+                0 => return Ok::<_, std::io::Error>(result),
+                bytes => result.extend_from_slice(&piece[..bytes]),
+            }
+        }
     });
     assert_eq!(within(read).await.unwrap().unwrap(), expected);
     assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
