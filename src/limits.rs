@@ -196,8 +196,8 @@ pub const TARGET_BODY_BYTES: usize = 64 * 1024;
 // Authentication and browsers (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Default time on the scenario's clock for which a Digest nonce is good (ACCESS-9); then a client is told that
-/// it is stale. Long enough that a page which polls seldom meets it, short enough that a recorded request is
+/// Default time on the scenario's clock for which a Digest nonce is good (ACCESS-9). After it a client gets 401
+/// with `stale=true`. Long enough that a page which polls seldom meets it, short enough that a recorded request is
 /// soon worth nothing.
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
 /// Default number of Digest nonces that a device remembers at once: as many as there can be connections.

@@ -31,8 +31,8 @@ fn text(error: &clap::Error, styled: bool) -> String {
     if styled { text.ansi().to_string() } else { text.to_string() }
 }
 
-/// Replaces the error of an unknown command, or of an argument before the command, if it can be told what was
-/// meant.
+/// Replaces the error of an unknown command, or of an argument before the command, by one that says what was
+/// probably meant. Returns other errors as they are.
 fn explained(error: clap::Error) -> clap::Error {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),

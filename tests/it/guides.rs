@@ -369,8 +369,8 @@ async fn the_commands_to_try_of_the_built_in_houses_can_be_pasted() {
             // A line within a loop is indented, and needs its variable.
             } else if words[0] == "curl" && !line.ends_with('\\') && !line.starts_with(' ') {
                 let Some(answer) = Call::parse(&words).send(&house).await else { continue };
-                let told: Option<u16> = comment.get(..3).and_then(|status| status.parse().ok());
-                let expected = told.map_or(answer.status < 400, |told| told == answer.status);
+                let stated: Option<u16> = comment.get(..3).and_then(|status| status.parse().ok());
+                let expected = stated.map_or(answer.status < 400, |stated| stated == answer.status);
                 assert!(
                     expected || has_loop,
                     "{}: {line}: {} {}",
