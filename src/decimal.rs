@@ -5,6 +5,7 @@
 //! 75.133, 0.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -36,6 +37,13 @@ impl Decimal {
         } else {
             Self { mantissa, places }
         }
+    }
+
+    /// Returns a duration in seconds with three decimal places; the rest is cut off. A duration out of range
+    /// becomes the longest one.
+    #[must_use]
+    pub(crate) fn seconds(duration: Duration) -> Self {
+        Self::new(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), 3)
     }
 
     /// Returns the number with `places` decimal places that is nearest to `value`. NaN becomes 0,

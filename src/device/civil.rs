@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Dst, Offset};
 
-use crate::net::http::json::AppendText;
+use crate::net::http::json::{self, AppendText};
 use crate::zone::local_zone;
 
 /// A time in the device's time zone.
@@ -155,9 +155,7 @@ fn append_pair(out: &mut String, number: i16) {
 
 impl fmt::Display for FormattedTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity("2025-10-07T14:26:10+02:00".len());
-        self.append_to(&mut text);
-        f.write_str(&text)
+        json::display(self, f)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{CivilTime, Config, DeviceId, Firmware, scalers};
 use crate::clock::VirtualTime;
 use crate::decimal::Decimal;
 use crate::meter::{Observation, Quantity, Reading};
-use crate::net::http::json::{AppendText, UpperHex};
+use crate::net::http::json::{self, AppendText, UpperHex};
 use crate::rng::{Draws, RandomStream};
 
 /// The state of a device and its meter at one instant. A surface takes everything that it shows from one
@@ -198,7 +198,7 @@ impl Boot {
 
 impl std::fmt::Display for BootId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08X}", self.0)
+        json::display(self, f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Writes JSON straight into a buffer, without a tree, for replies that clients request often.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use crate::decimal::Decimal;
@@ -8,6 +9,13 @@ use crate::decimal::Decimal;
 pub(crate) trait AppendText {
     /// Appends the text form.
     fn append_to(&self, out: &mut String);
+}
+
+/// Writes the text form of a value for its `Display`, so that the two cannot differ.
+pub(crate) fn display(value: &impl AppendText, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut text = String::new();
+    value.append_to(&mut text);
+    f.write_str(&text)
 }
 
 impl AppendText for str {

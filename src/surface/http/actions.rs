@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::LOCATION;
@@ -111,16 +110,11 @@ fn render_statuses(entries: &[RequestStatus]) -> String {
         json.text("action_id", action);
         json.plain("id", *id);
         json.plain("code", *code);
-        json.plain("exe_time", seconds(*exe_time));
+        json.plain("exe_time", Decimal::seconds(*exe_time));
         json.end();
     }
     json.end_array();
     json.into_string()
-}
-
-/// Returns seconds with milliseconds.
-fn seconds(time: Duration) -> Decimal {
-    Decimal::new(i64::try_from(time.as_millis()).unwrap_or(i64::MAX), 3)
 }
 
 /// The error of a text that is not a status id.
@@ -149,6 +143,8 @@ fn require_id<'a>(call: &'a Call<'_>, purpose: &str) -> Result<Cow<'a, str>, Htt
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

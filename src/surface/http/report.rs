@@ -120,7 +120,7 @@ fn write_reading(json: &mut JsonWriter, snapshot: &Snapshot, reading: &Reading) 
 
 /// Returns the time since the previous reading, in seconds.
 pub(super) fn interval_seconds(reading: &Reading) -> Decimal {
-    Decimal::new(i64::try_from(reading.interval.as_millis()).unwrap_or(i64::MAX), 3)
+    Decimal::seconds(reading.interval)
 }
 
 fn write_times(json: &mut JsonWriter, time: CivilTime) {
