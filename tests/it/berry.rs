@@ -4,8 +4,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::SECOND;
+use crate::support::folder::Folder;
 use crate::support::house::{Answer, TestHouse, http, within};
 
 const SCRIPT: &str = "import ww\nprint('hello')\ndef f()\n  print('not me')\nend\nprint(42)\n";

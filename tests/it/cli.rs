@@ -6,6 +6,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::support::device::eventually;
+use crate::support::folder::Folder;
 use crate::support::house::{exchange, http, parse, within};
 
 fn wwsim() -> Command {
@@ -16,15 +17,13 @@ fn wwsim() -> Command {
 
 #[tokio::test]
 async fn a_start_that_fails_removes_an_old_ready_file() {
-    let folder = std::env::temp_dir().join(format!("wwsim-cli-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::created();
     let (scenario, ready) = (folder.join("house.yaml"), folder.join("ready.json"));
     std::fs::write(&scenario, "slavs: {}\n").unwrap();
     std::fs::write(&ready, r#"{"control": "http://127.0.0.1:1", "devices": []}"#).unwrap();
     let run = wwsim().arg("run").arg(&scenario).arg("--ready-file").arg(&ready).status();
     assert_eq!(within(run).await.unwrap().code(), Some(1));
     assert!(!ready.exists());
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Starts a house, and returns it with the lines that it prints, up to the last.
@@ -87,8 +86,7 @@ async fn a_house_says_what_it_opens() {
 
 #[tokio::test]
 async fn a_token_comes_from_a_file_or_the_environment() {
-    let folder = std::env::temp_dir().join(format!("wwsim-token-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::created();
     let (token, of_file) = ("0123456789abcdef", "fedcba9876543210");
     let file = folder.join("token");
     std::fs::write(&file, format!("{of_file}\nanything else\n")).unwrap();
@@ -108,13 +106,11 @@ async fn a_token_comes_from_a_file_or_the_environment() {
     assert!(!lines.concat().contains(of_file));
     let found: serde_json::Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
     assert_eq!((&found["token"], &found["control"]), (&of_file.into(), &url.into()));
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]
 async fn a_token_that_cannot_be_used_is_refused() {
-    let folder = std::env::temp_dir().join(format!("wwsim-bad-token-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::created();
     for (token, message) in [
         ("", "a token of 0 characters: expected 16 to 1024"),
         ("0123456789abcde", "a token of 15 characters"),
@@ -133,15 +129,13 @@ async fn a_token_that_cannot_be_used_is_refused() {
             assert!(token.is_empty() || !error.contains(token), "{error}");
         }
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn the_ready_file_has_the_mode_that_is_asked_for() {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = std::env::temp_dir().join(format!("wwsim-mode-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::created();
     for (arguments, mode) in [
         (&[][..], 0o600),
         (&["--ready-file-mode", "0644"], 0o644),
@@ -160,7 +154,6 @@ async fn the_ready_file_has_the_mode_that_is_asked_for() {
         let (code, _, error) = run(&arguments).await;
         assert_eq!(code, Some(2), "{wrong}: {error}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Returns the exit code and the output of a trace.
@@ -213,8 +206,7 @@ async fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[tokio::test]
 async fn exit_codes_tell_mistakes_from_unreadable_files() {
-    let folder = std::env::temp_dir().join(format!("wwsim-exit-codes-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::created();
     let file = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).unwrap();
@@ -243,7 +235,6 @@ async fn exit_codes_tell_mistakes_from_unreadable_files() {
         assert!(printed.contains(error), "{arguments:?}: {printed}");
         assert_eq!(printed.is_empty(), error.is_empty(), "{arguments:?}: {printed}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]
@@ -257,7 +248,6 @@ async fn help_lists_the_exit_codes() {
 /// Writes a house of many devices with all kinds of listeners.
 #[cfg(unix)]
 fn large_house(folder: &std::path::Path, devices: usize) -> std::path::PathBuf {
-    std::fs::create_dir_all(folder).unwrap();
     let file = folder.join("house.yaml");
     let enabled = "settings: {services: {modbus: {enable: true}}}";
     let peers = |text: &str| {
@@ -302,8 +292,8 @@ async fn run_with_limit(
 #[cfg(unix)]
 #[tokio::test]
 async fn too_few_descriptors_are_reported_with_the_number_that_is_enough() {
-    let folder = std::env::temp_dir().join(format!("wwsim-descriptors-{}", std::process::id()));
-    let scenario = large_house(&folder, 40);
+    let folder = Folder::created();
+    let scenario = large_house(&folder.0, 40);
     for limit in ["-n 12", "-n 90", "-n 150"] {
         let (printed, mut house) = run_with_limit(limit, &scenario).await;
         assert_eq!(within(house.wait()).await.unwrap().code(), Some(1), "{printed}");
@@ -317,15 +307,14 @@ async fn too_few_descriptors_are_reported_with_the_number_that_is_enough() {
     // A soft limit that is too low is raised.
     let (printed, _house) = run_with_limit("-S -n 90", &scenario).await;
     assert!(printed.ends_with("Ctrl-C ends it.\n"), "{printed}");
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn the_start_prints_a_dozen_of_each_kind() {
-    let folder = std::env::temp_dir().join(format!("wwsim-welcome-{}", std::process::id()));
+    let folder = Folder::created();
     for (devices, shown, more) in [(11, 11, None), (12, 12, None), (20, 12, Some("and 8 more"))] {
-        let scenario = large_house(&folder, devices);
+        let scenario = large_house(&folder.0, devices);
         let (printed, _house) = run_with_limit("-S -n 1024", &scenario).await;
         let lines = |kind: &str| printed.lines().filter(|line| line.starts_with(kind)).count();
         assert_eq!(lines("  device   A842"), shown, "{printed}");
@@ -335,30 +324,6 @@ async fn the_start_prints_a_dozen_of_each_kind() {
             assert_eq!(lines(&format!("{kind}p")), 12, "{printed}");
             assert_eq!(lines(&format!("{kind}and 1 more")), 1, "{printed}");
         }
-    }
-    std::fs::remove_dir_all(&folder).unwrap();
-}
-
-/// A folder of its own, which is removed with its files.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("wwsim-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self, name: &str, text: &str) -> std::path::PathBuf {
-        let file = self.0.join(name);
-        std::fs::write(&file, text).unwrap();
-        file
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -371,7 +336,7 @@ device:
 
 #[tokio::test]
 async fn check_warns_of_what_is_probably_not_meant() {
-    let folder = Folder::new("warnings");
+    let folder = Folder::created();
     let (house, fine) = (folder.file("house.yaml", MISTYPED), folder.file("fine.yaml", "seed: 1"));
     let check = async |format: &str| {
         let check = wwsim().args(["check", "--format", format]).arg(&house).arg(&fine).output();
@@ -394,9 +359,9 @@ async fn check_warns_of_what_is_probably_not_meant() {
 
 #[tokio::test]
 async fn run_logs_the_warnings_and_each_refused_host_once() {
-    let folder = Folder::new("refused");
+    let folder = Folder::created();
     let house = folder.file("house.yaml", MISTYPED);
-    let (ready, log) = (folder.0.join("ready.json"), folder.0.join("log"));
+    let (ready, log) = (folder.join("ready.json"), folder.join("log"));
     let mut command = wwsim();
     command.env("WWSIM_LOG", "warn").arg("run").arg(&house).arg("--any-port");
     command.arg("--ready-file").arg(&ready);
@@ -424,8 +389,7 @@ async fn run_logs_the_warnings_and_each_refused_host_once() {
 
 #[tokio::test]
 async fn mistakes_of_the_command_line_say_what_to_write() {
-    let folder = std::env::temp_dir().join(format!("wwsim-mistakes-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::created();
     std::fs::write(folder.join("house.yaml"), "seed: 7\n").unwrap();
     for (arguments, expected) in [
         (&["house.yaml"][..], "did you mean `wwsim run house.yaml`?"),
@@ -466,7 +430,8 @@ async fn mistakes_of_the_command_line_say_what_to_write() {
         (&["trace", "default", "--for", "-1d"], "`-1d` is no time: expected a number with"),
         (&["trace", "default", "--every", "-5"], "`-5` is no time: expected a number with"),
     ] {
-        let command = wwsim().args(arguments).current_dir(&folder).stderr(Stdio::piped()).output();
+        let command =
+            wwsim().args(arguments).current_dir(&folder.0).stderr(Stdio::piped()).output();
         let output = within(command).await.unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
@@ -476,7 +441,6 @@ async fn mistakes_of_the_command_line_say_what_to_write() {
     assert_eq!((code, &*valid), (Some(0), "default: valid\nfamily-house: valid\n"));
     let (_, help, _) = run(&["run", "--help"]).await;
     assert!(help.contains("WWSIM_LOG"), "{help}");
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Colours follow the environment, as those of clap's errors do. `script` gives the command a terminal.

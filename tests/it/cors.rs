@@ -250,8 +250,7 @@ async fn a_page_receives_the_same_faults_as_other_clients() {
 #[cfg(feature = "cli")]
 #[tokio::test]
 async fn the_log_says_once_how_to_allow_an_origin() {
-    let folder = std::env::temp_dir().join(format!("wwsim-cors-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = crate::support::folder::Folder::created();
     let (scenario, ready, log) =
         (folder.join("house.yaml"), folder.join("ready.json"), folder.join("log"));
     std::fs::write(&scenario, "device: {}\n").unwrap();
@@ -289,5 +288,4 @@ async fn the_log_says_once_how_to_allow_an_origin() {
     house.kill().await.unwrap();
     let lines = std::fs::read_to_string(&log).unwrap().lines().count();
     assert_eq!(lines, 64, "the log is limited to 64 origins");
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -18,7 +18,7 @@ use wwsim::house::{House, HouseBuilder};
 use wwsim::journal::{Event, JournalEntry};
 use wwsim::meter::Quantity;
 
-use crate::state::Folder;
+use crate::support::folder::Folder;
 use crate::support::house::{Answer, FreePort, TestHouse, exchange, http, within};
 
 /// The map of the vendor's page, in three sets.

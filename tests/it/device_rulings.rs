@@ -16,8 +16,9 @@ use wwsim::meter::signal::{Signal, SignalPlan};
 
 use crate::load::upload;
 use crate::mqtt_settings::MQTT;
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::SECOND;
+use crate::support::folder::Folder;
 use crate::support::house::{TestHouse, exchange, http, within};
 
 const SETTINGS: &str = "/api/v1/settings";

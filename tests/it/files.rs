@@ -12,21 +12,16 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 use wwsim::journal::Event;
 
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::SECOND;
 use crate::support::device::eventually;
+use crate::support::folder::Folder;
 use crate::support::house::{TestHouse, http, within};
 
 /// A file that a user does not want to lose.
 const KEPT: &str = "name: my house\n";
 /// The ready file of an earlier house.
 const OLD_READY: &str = r#"{"control":"http://127.0.0.1:1","seed":0,"devices":[],"slaves":{}}"#;
-
-fn folder() -> Folder {
-    let folder = Folder::new();
-    fs::create_dir_all(&folder.0).unwrap();
-    folder
-}
 
 fn pipe(path: &Path) {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
@@ -72,7 +67,7 @@ fn is_ready(path: &Path) -> bool {
 
 #[tokio::test]
 async fn a_ready_file_with_other_content_is_refused_before_anything_starts() {
-    let folder = folder();
+    let folder = Folder::created();
     let path = |name: &str| folder.0.join(name);
     let scenario = json!({"control": "127.0.0.1:0", "devices": [{"http": "127.0.0.1:0"}]});
     fs::write(path("house.yaml"), KEPT).unwrap();
@@ -120,7 +115,7 @@ async fn a_ready_file_with_other_content_is_refused_before_anything_starts() {
 
 #[tokio::test]
 async fn an_empty_or_earlier_ready_file_is_replaced_also_behind_a_link() {
-    let folder = folder();
+    let folder = Folder::created();
     let path = |name: &str| folder.0.join(name);
     fs::write(path("empty"), "").unwrap();
     fs::write(path("old"), OLD_READY).unwrap();
@@ -150,7 +145,7 @@ async fn an_empty_or_earlier_ready_file_is_replaced_also_behind_a_link() {
 
 #[tokio::test]
 async fn pipes_and_descriptors_are_written_in_place() {
-    let folder = folder();
+    let folder = Folder::created();
     let path = |name: &str| folder.0.join(name);
     let shell = |script: &str| {
         let mut command = Command::new("sh");
@@ -202,7 +197,7 @@ async fn pipes_and_descriptors_are_written_in_place() {
 
 #[tokio::test]
 async fn a_pipe_that_nobody_reads_does_not_hold_up_the_house() {
-    let folder = folder();
+    let folder = Folder::created();
     let (ready, scenario) = (folder.0.join("pipe"), folder.0.join("house.yaml"));
     pipe(&ready);
     let free = crate::support::house::FreePort::new();
@@ -218,7 +213,7 @@ async fn a_pipe_that_nobody_reads_does_not_hold_up_the_house() {
 
 #[tokio::test]
 async fn a_planted_temporary_file_of_the_ready_file_is_not_followed() {
-    let folder = folder();
+    let folder = Folder::created();
     let path = |name: &str| folder.0.join(name);
     fs::write(path("kept"), KEPT).unwrap();
     let script = "ln -s kept ready.json.$$-0.tmp; ln kept ready.json.$$-1.tmp
@@ -234,7 +229,7 @@ async fn a_planted_temporary_file_of_the_ready_file_is_not_followed() {
 
 #[tokio::test]
 async fn what_comes_in_the_way_while_the_house_starts_is_kept() {
-    let folder = folder();
+    let folder = Folder::created();
     let (ready, scenario) = (folder.0.join("ready.json"), folder.0.join("scenario"));
     pipe(&scenario);
     let mut house =
@@ -256,7 +251,7 @@ async fn what_comes_in_the_way_while_the_house_starts_is_kept() {
 
 #[tokio::test]
 async fn capture_overwrites_nothing_and_says_so_before_it_reads_the_device() {
-    let folder = folder();
+    let folder = Folder::created();
     let path = |name: &str| folder.0.join(name);
     fs::write(path("house.yaml"), KEPT).unwrap();
     fs::write(path("empty"), "").unwrap();
@@ -377,7 +372,7 @@ async fn a_link_that_is_planted_while_the_house_runs_is_not_followed() {
 
 #[tokio::test]
 async fn a_state_directory_may_be_a_link_and_its_path_may_have_dots() {
-    let folder = folder();
+    let folder = Folder::created();
     let path = |name: &str| folder.0.join(name);
     fs::create_dir(path("real")).unwrap();
     symlink("real", path("link")).unwrap();
@@ -397,7 +392,7 @@ async fn a_state_directory_may_be_a_link_and_its_path_may_have_dots() {
 // Ruling: SD-8.
 #[tokio::test]
 async fn a_card_may_be_a_link_which_a_reset_leaves_alone() {
-    let folder = folder();
+    let folder = Folder::created();
     let (card, own) = (folder.0.join("A842E39F8124/sdcard"), folder.0.join("own"));
     fs::create_dir(&own).unwrap();
     fs::create_dir_all(card.parent().unwrap()).unwrap();

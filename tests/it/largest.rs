@@ -11,7 +11,7 @@ use wwsim::meter::Quantity;
 use wwsim::scenario;
 
 use crate::meter_time::next_live_event;
-use crate::state::Folder;
+use crate::support::folder::Folder;
 use crate::support::house::{TestHouse, http, within};
 
 const HOUSE: &str = "

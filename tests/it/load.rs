@@ -3,8 +3,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::SECOND;
+use crate::support::folder::Folder;
 use crate::support::house::{Answer, TestHouse, hex, parse, within};
 
 const IMAGE: &[u8] = b"hello image";

@@ -26,8 +26,9 @@ use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
 
 use crate::mqtt_broker::{BrokerProxy, Subscriber, broker, unique_topic};
 use crate::mqtt_settings::MQTT;
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::device::{eventually, within};
+use crate::support::folder::Folder;
 use crate::support::frozen::Frozen;
 use crate::support::house::{FreePort, TestHouse};
 

@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::state::Folder;
 use crate::support::device::eventually;
+use crate::support::folder::Folder;
 use crate::support::house::{address, http, within};
 
 const WWSIM: &str = env!("CARGO_BIN_EXE_wwsim");

@@ -7,8 +7,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::SECOND;
+use crate::support::folder::Folder;
 use crate::support::house::{Answer, TestHouse, http, within};
 
 const CARD: &str = r#"

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
@@ -21,21 +21,11 @@ use wwsim::rng::{Draws, RandomStream};
 
 use crate::support::SECOND;
 use crate::support::device::eventually;
+use crate::support::folder::Folder;
 use crate::support::house::{TestHouse, describe, http, within};
 
-/// A directory that is removed after the test.
-pub(crate) struct Folder(pub PathBuf);
-
+/// The files of a state directory.
 impl Folder {
-    pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wwsim-state-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-
     fn house(&self) -> PathBuf {
         self.0.join("house.json")
     }
@@ -62,12 +52,6 @@ impl Folder {
         }
         found.sort();
         found
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use wwsim::fault::ApiEffect;
 use wwsim::limits::{HTTP_SEND_BUFFER, HTTP_WRITE_TIMEOUT as LIMIT};
 
-use crate::state::{self, Folder};
+use crate::state;
 use crate::support::SECOND;
 use crate::support::device::{Setup, TestDevice, body, request, status};
+use crate::support::folder::Folder;
 use crate::support::frozen::Frozen;
 use crate::support::house::TestHouse;
 

@@ -1,7 +1,8 @@
-//! The means of the tests: a house, a device without a house, peers without a house, the log, and a runtime whose
-//! real time stands still.
+//! The means of the tests: a house, a device without a house, peers without a house, a folder, the log, and a
+//! runtime whose real time stands still.
 
 pub(crate) mod device;
+pub(crate) mod folder;
 pub(crate) mod frozen;
 pub(crate) mod house;
 pub(crate) mod log;
