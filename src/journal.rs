@@ -468,6 +468,31 @@ impl Ring {
     }
 }
 
+/// The position of somebody who reads the journal again after each change.
+#[derive(Debug)]
+pub(crate) struct JournalReader {
+    newest: watch::Receiver<JournalPosition>,
+    read: JournalPosition,
+}
+
+impl JournalReader {
+    /// Returns the number of the last entry that was read. It is 0 at first, and after the journal was cleared.
+    /// What the journal has now counts as read from now on.
+    pub(crate) fn begin(&mut self) -> u64 {
+        // Before the entries are read, so that a concurrent write is a change.
+        let now = *self.newest.borrow_and_update();
+        let after = if now.generation == self.read.generation { self.read.seq } else { 0 };
+        self.read = now;
+        after
+    }
+
+    /// Waits for a change since [`JournalReader::begin`].
+    pub(crate) async fn changed(&mut self) {
+        // This cannot fail: the sender lives as long as the journal.
+        let _ = self.newest.changed().await;
+    }
+}
+
 impl Journal {
     /// Creates an empty journal whose entries carry the time of `clock`.
     #[must_use]
@@ -520,27 +545,18 @@ impl Journal {
     /// Calls `read` with the number of the last entry that it has read, at once and after each new entry,
     /// until it returns something. The number is 0 at first, and after the journal was cleared.
     pub async fn read_until<T>(&self, mut read: impl FnMut(u64) -> Option<T>) -> T {
-        self.read_async_until(|after| std::future::ready(read(after))).await
-    }
-
-    /// Does the same with a `read` that takes its time.
-    pub(crate) async fn read_async_until<T, F>(&self, mut read: impl FnMut(u64) -> F) -> T
-    where
-        F: Future<Output = Option<T>>,
-    {
-        let mut newest = self.subscribe();
-        let mut seen = JournalPosition::default();
+        let mut reader = self.reader();
         loop {
-            // Marked as seen before the entries are read, so that a concurrent write wakes this again.
-            let now = *newest.borrow_and_update();
-            let after = if now.generation == seen.generation { seen.seq } else { 0 };
-            if let Some(found) = read(after).await {
+            if let Some(found) = read(reader.begin()) {
                 return found;
             }
-            seen = now;
-            // This cannot fail: the sender lives as long as the journal.
-            let _ = newest.changed().await;
+            reader.changed().await;
         }
+    }
+
+    /// Returns a reader that has read nothing.
+    pub(crate) fn reader(&self) -> JournalReader {
+        JournalReader { newest: self.subscribe(), read: JournalPosition::default() }
     }
 
     /// Returns a receiver that is notified of each change of the position of the newest entry.

@@ -343,9 +343,11 @@ pub const LAST_OUTPUT: Duration = Duration::from_secs(2);
 /// Real time in which a reader must take some of the last lines, before they are given up.
 #[cfg(feature = "cli")]
 pub const LAST_OUTPUT_STALL: Duration = Duration::from_millis(250);
-/// Warnings or errors of one place in the code that the log shows in [`LOG_REPEAT_TIME`]: as many as it names
-/// origins of refused pages. Further ones are left out and counted.
+/// Warnings about a scenario that the log shows at its start; `wwsim check` shows all.
 #[cfg(feature = "cli")]
+pub const START_WARNINGS: usize = 20;
+/// Warnings or errors of one place in the code that the log shows in [`LOG_REPEAT_TIME`]: as many as it names
+/// origins of refused pages, and refused hosts. Further ones are left out and counted.
 pub const LOG_REPEATS: u32 = 64;
 /// Real time in which [`LOG_REPEATS`] counts.
 #[cfg(feature = "cli")]

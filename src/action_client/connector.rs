@@ -6,7 +6,7 @@
 //! here and not where names are resolved.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 
 use tokio::net::TcpStream;
 
@@ -57,23 +57,28 @@ impl Connector {
         };
         let (listens_on, reached) = (control.ip().to_canonical(), destination(address));
         if listens_on.is_unspecified() {
-            reached.is_loopback() || is_own_address(reached)
+            reached.ip().is_loopback() || is_own_address(reached)
         } else {
-            reached == listens_on
+            reached.ip() == listens_on
         }
     }
 }
 
 /// Returns the address that a connection to `address` reaches: the system connects to loopback if it is given the
 /// unspecified address, and to an IPv4 address if it is given one in the form of IPv6.
-fn destination(address: SocketAddr) -> IpAddr {
-    let canonical = SocketAddr::new(address.ip().to_canonical(), address.port());
-    sockets::reachable_address(canonical).ip()
+fn destination(mut address: SocketAddr) -> SocketAddr {
+    // The interface of a link-local address stays.
+    address.set_ip(address.ip().to_canonical());
+    address.set_ip(sockets::reachable_address(address).ip());
+    address
 }
 
-/// Returns true if this machine has the address: only then a socket can be bound to it.
-fn is_own_address(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+/// Returns true unless it is certain that this machine does not have the address: a socket can be bound only to
+/// one that it has, but that may fail for other reasons, too.
+fn is_own_address(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    UdpSocket::bind(address)
+        .map_or_else(|error| error.kind() != io::ErrorKind::AddrNotAvailable, |_| true)
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::limits;
 use crate::net::logged_names::LoggedNames;
 use crate::notation::shortened;
 use crate::outbound::{Broker, LOCALHOST, PeerAddress, PeerKind, Policy, address_of, listens_at};
 
-/// The refused hosts that are logged at most.
-const LOGGED_HOSTS: usize = 100;
+/// The refused hosts that are logged at most: as many as the log shows at once.
+const LOGGED_HOSTS: usize = limits::LOG_REPEATS as usize;
 
 /// The reason why a host outside the house has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -83,11 +84,12 @@ impl Resolver {
     ) -> Result<Vec<SocketAddr>, ResolveError> {
         let resolved = self.resolve_by_policy(host, port).await;
         if let Err(ResolveError::Name | ResolveError::Address) = resolved
-            && self.refused.is_new(host.to_ascii_lowercase())
+            && self.refused.is_new(format!("{}:{port}", host.to_ascii_lowercase()))
         {
             tracing::warn!(
                 host = shortened(host),
-                "refused a connection to this host, which nobody in the house has on that port; give it to a \
+                port,
+                "refused a connection to this host and port, which nobody in the house has; give it to a \
                  slave, target or broker with `hosts`, or let it out (outbound: {})",
                 self.policy.name()
             );

@@ -14,10 +14,11 @@ use crate::scenario::raw::{Listen, SpeedText};
 /// The environment of `wwsim run`, as `--help` lists it.
 const RUN_ENVIRONMENT: &str = "\
 Environment:
-  WWSIM_LOG  The filter of the log on standard error [default: warn]: a level (error,
-             warn, info, debug, trace or off), or levels for parts of the program, as
-             WWSIM_LOG=warn,wwsim=debug
-  NO_COLOR   Any value: no colours";
+  WWSIM_LOG    The filter of the log on standard error [default: warn]: a level (error,
+               warn, info, debug, trace or off), or levels for parts of the program, as
+               WWSIM_LOG=warn,wwsim=debug
+  WWSIM_TOKEN  The token of the control plane, unless --token-file gives one
+  NO_COLOR     Any value: no colours";
 
 /// The digital twin of the whatwatt Go energy gateway.
 #[derive(Debug, Parser)]

@@ -79,7 +79,7 @@ pub(super) enum CliError {
         source: io::Error,
     },
     /// Two arguments ask for standard input.
-    #[error("{0} both read standard input, which can be read once; write the scenario to a file")]
+    #[error("{0} both read standard input, which can be read once; give a file in its place")]
     StdinTwice(&'static str),
     /// `WWSIM_LOG` is malformed.
     #[error(transparent)]
@@ -126,9 +126,6 @@ impl CliError {
     /// Returns the exit status of a command that this error ends.
     pub(super) fn status(&self) -> ExitStatus {
         match self {
-            Self::InvalidScenario(_) | Self::Runtime(_) | Self::Start(_) | Self::Capture(_) => {
-                ExitStatus::Failure
-            }
             Self::UnknownScenario { .. }
             | Self::ReadScenario { .. }
             | Self::StdinTwice(_)
@@ -140,6 +137,9 @@ impl CliError {
             | Self::TokenVariable(_)
             | Self::WriteFile { .. }
             | Self::Stdout(_) => ExitStatus::Usage,
+            Self::InvalidScenario(_) | Self::Runtime(_) | Self::Start(_) | Self::Capture(_) => {
+                ExitStatus::Failure
+            }
         }
     }
 

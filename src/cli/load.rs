@@ -10,6 +10,12 @@ use crate::scenario::{self, ListenerOverrides, LoadError, Scenario};
 
 /// The name of standard input.
 pub(super) const STDIN: &str = "-";
+
+/// Returns true if a scenario or a file of this name is read from standard input.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    const NAMES: [&str; 4] = [STDIN, "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
+    NAMES.iter().any(|name| path == Path::new(name))
+}
 /// The files of a folder that are compared with a misspelt name.
 const COMPARED_FILES: usize = 1000;
 

@@ -31,15 +31,19 @@ pub(super) fn openings(scenario: &Scenario) -> Vec<(String, String)> {
 
 /// Listeners of a kind.
 struct Listeners {
-    kind: &'static str,
+    kind: ListenerKind,
     count: usize,
 }
 
+/// What one listener of a kind is called, and what several are.
+type ListenerKind = (&'static str, &'static str);
+
 impl Listeners {
     fn describe(&self) -> String {
+        let (one, several) = self.kind;
         match self.count {
-            1 => format!("the {}", self.kind),
-            count => format!("{count} {}s", self.kind),
+            1 => format!("the {one}"),
+            count => format!("{count} {several}"),
         }
     }
 }
@@ -47,15 +51,18 @@ impl Listeners {
 /// Returns the listeners that are bound beyond loopback, by their address.
 fn beyond_loopback(scenario: &Scenario) -> BTreeMap<String, Vec<Listeners>> {
     let devices = scenario.devices.iter();
-    let slaves = scenario.slaves.iter().map(|slave| ("slave", slave.listen));
-    let targets = scenario.http_targets.iter().map(|target| ("HTTP target", target.listen));
-    let all = [("control plane", scenario.control)]
+    let slaves = scenario.slaves.iter().map(|slave| (("slave", "slaves"), slave.listen));
+    let targets = scenario.http_targets.iter();
+    let targets = targets.map(|target| (("HTTP target", "HTTP targets"), target.listen));
+    let modbus = ("Modbus server once it is on", "Modbus servers once they are on");
+    let all = [(("control plane", "control planes"), scenario.control)]
         .into_iter()
-        .chain(devices.clone().map(|device| ("API", device.http)))
-        .chain(devices.map(|device| ("Modbus server", device.modbus.listen)))
+        .chain(devices.clone().map(|device| (("API", "APIs"), device.http)))
+        .chain(devices.map(move |device| (modbus, device.modbus.listen)))
         .chain(slaves)
         .chain(targets);
-    let is_open = |(_, address): &(&str, SocketAddr)| !address.ip().to_canonical().is_loopback();
+    let is_open =
+        |(_, address): &(ListenerKind, SocketAddr)| !address.ip().to_canonical().is_loopback();
     let mut found: BTreeMap<String, Vec<Listeners>> = BTreeMap::new();
     for (kind, address) in all.filter(is_open) {
         let listeners = found.entry(address.ip().to_string()).or_default();
@@ -99,7 +106,7 @@ devices:
                 "outbound allow: actions and MQTT clients reach any host",
                 "broker lab: MQTT clients reach 192.0.2.7:1883",
                 "on 0.0.0.0: other machines can reach the control plane, 2 APIs",
-                "on ::: other machines can reach the Modbus server",
+                "on ::: other machines can reach the Modbus server once it is on",
             ]
         );
         assert_eq!(said("outbound: loopback")[0].split(':').next(), Some("outbound loopback"));

@@ -94,15 +94,26 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct QueuedTexts {
-    texts: VecDeque<Vec<u8>>,
+    texts: VecDeque<QueuedText>,
     /// The bytes of all texts.
     bytes: usize,
     /// The texts that were left out since the last line that said so.
     left_out: u64,
+    /// True if the stream took a part of a text before it failed.
+    torn: bool,
     /// True while the thread writes.
     writing: bool,
     /// The pieces that were written so far.
     pieces: u64,
+}
+
+#[derive(Debug)]
+struct QueuedText {
+    bytes: Vec<u8>,
+    /// The number of texts that are lost if it cannot be written: itself, or those that it counts.
+    stands_for: u64,
+    /// True if it begins with the end of a line that the stream took in part.
+    ends_torn_line: bool,
 }
 
 impl Output {
@@ -179,10 +190,11 @@ impl Write for Output {
 impl Shared {
     /// Writes what is queued, for ever.
     fn write_to(&self, stream: impl Write) {
-        let mut stream = Patient(stream);
+        let mut stream = Counting { inner: Patient(stream), bytes: 0 };
         loop {
-            let text = self.next_text();
-            let written = text.chunks(PIECE).try_for_each(|piece| {
+            let QueuedText { bytes, stands_for, ends_torn_line } = self.next_text();
+            stream.bytes = 0;
+            let written = bytes.chunks(PIECE).try_for_each(|piece| {
                 stream.write_all(piece)?;
                 self.queue.lock().pieces += 1;
                 self.changed.notify_all();
@@ -191,17 +203,19 @@ impl Shared {
             let flushed = written.and_then(|()| stream.flush());
             let mut queue = self.queue.lock();
             queue.writing = false;
-            match flushed {
+            if flushed.is_ok() {
                 // Said only once somebody reads again.
-                Ok(()) => queue.say_left_out_at_the_end(self.name),
+                queue.say_left_out_at_the_end(self.name);
+            } else {
                 // The disk is full, or the reader is gone.
-                Err(_) => queue.left_out += 1,
+                queue.left_out += stands_for;
+                queue.torn |= stream.bytes > 0 || ends_torn_line;
             }
             self.changed.notify_all();
         }
     }
 
-    fn next_text(&self) -> Vec<u8> {
+    fn next_text(&self) -> QueuedText {
         let mut queue = self.queue.lock();
         loop {
             if let Some(text) = queue.pop() {
@@ -226,17 +240,17 @@ impl QueuedTexts {
             let notice = self.take_notice(name);
             self.append(notice);
         }
-        self.append(text);
+        self.append(QueuedText { bytes: text, stands_for: 1, ends_torn_line: false });
     }
 
-    fn append(&mut self, text: Vec<u8>) {
-        self.bytes += text.len();
+    fn append(&mut self, text: QueuedText) {
+        self.bytes += text.bytes.len();
         self.texts.push_back(text);
     }
 
-    fn pop(&mut self) -> Option<Vec<u8>> {
+    fn pop(&mut self) -> Option<QueuedText> {
         let text = self.texts.pop_front()?;
-        self.bytes -= text.len();
+        self.bytes -= text.bytes.len();
         self.writing = true;
         Some(text)
     }
@@ -249,11 +263,32 @@ impl QueuedTexts {
         }
     }
 
-    fn take_notice(&mut self, name: &str) -> Vec<u8> {
+    fn take_notice(&mut self, name: &str) -> QueuedText {
         let count = std::mem::take(&mut self.left_out);
         let lines =
             if count == 1 { "1 line was".to_owned() } else { format!("{count} lines were") };
-        format!("wwsim: {lines} left out here: {name} took nothing\n").into_bytes()
+        let ends_torn_line = std::mem::take(&mut self.torn);
+        let begin = if ends_torn_line { "\n" } else { "" };
+        let text = format!("{begin}wwsim: {lines} left out here: {name} took nothing\n");
+        QueuedText { bytes: text.into_bytes(), stands_for: count, ends_torn_line }
+    }
+}
+
+/// A stream that counts the bytes that it takes.
+struct Counting<W> {
+    inner: W,
+    bytes: usize,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.inner.write(bytes)?;
+        self.bytes += taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -329,6 +364,27 @@ mod tests {
         output.finish();
         let expected = "wwsim: 1 line was left out here: the test took nothing\nkept\n";
         assert_eq!(*written.lock(), expected);
+    }
+
+    #[test]
+    fn lines_that_are_lost_again_and_again_are_all_counted() {
+        let (output, permit, written) = slow();
+        let full = || Err(io::Error::from(ErrorKind::StorageFull));
+        // The second text is torn: the stream takes its first piece. The notice before the third fails, too.
+        for taken in [full(), full(), Ok(()), full(), full(), full()] {
+            permit.send(taken).unwrap();
+        }
+        output.say("lost\n");
+        output.finish();
+        output.say("x".repeat(2 * PIECE) + "\n");
+        output.finish();
+        output.say("lost\n");
+        output.finish();
+        drop(permit);
+        output.say("kept\n");
+        output.finish();
+        let expected = "\nwwsim: 3 lines were left out here: the test took nothing\nkept\n";
+        assert_eq!(written.lock().trim_start_matches('x'), expected);
     }
 
     #[test]

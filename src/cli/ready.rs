@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -13,6 +14,8 @@ use crate::house::Addresses;
 
 /// Bytes of a file that is looked at: more than the ready file of the largest house has.
 const READY_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Real time in which the control plane of an earlier house accepts a connection if it runs.
+const EARLIER_HOUSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Names of temporary files that are tried. Killed processes may have left some.
 const TEMPORARY_NAMES: u32 = 100;
 
@@ -22,14 +25,24 @@ pub(super) struct ReadyFile {
     path: PathBuf,
     /// `None` if the start of the house has yet to create the folder of the file.
     place: Option<OutputPlace>,
+    /// The file of an earlier house while this one starts.
+    earlier: Option<EarlierFile>,
+}
+
+/// The file of an earlier house, under a temporary name.
+#[derive(Debug)]
+struct EarlierFile {
+    name: PathBuf,
+    /// The address of the control plane of that house. `None` if it is no address.
+    control: Option<SocketAddr>,
 }
 
 impl ReadyFile {
-    /// Checks that the file can be written, and removes that of an earlier house, which would be taken for
-    /// that of this one while it starts. A file in the state directory may be given before there is one.
+    /// Checks that the file can be written. Nothing is changed. A file in the state directory may be given
+    /// before there is one.
     ///
     /// # Errors
-    /// Returns an error if the file can neither be written nor replaced; nothing is changed then.
+    /// Returns an error if the file can neither be written nor replaced.
     pub(super) fn prepare(path: &Path, state_dir: Option<&Path>) -> io::Result<Self> {
         let place = match OutputPlace::of(path) {
             Err(error)
@@ -41,14 +54,27 @@ impl ReadyFile {
             place => Some(place?),
         };
         if let Some(OutputPlace::File { folder, name }) = &place {
-            let content = replaceable(folder, name)?;
+            replaceable(folder, name)?;
             let (_, probe) = temporary_file(folder, name)?;
             folder.remove(probe)?;
-            if content == Some(Content::Ready) {
-                folder.remove(name)?;
-            }
         }
-        Ok(Self { path: path.to_owned(), place })
+        Ok(Self { path: path.to_owned(), place, earlier: None })
+    }
+
+    /// Takes away the file of an earlier house, which would be taken for that of this one while it starts, or
+    /// after it has failed to. If this is dropped before [`ReadyFile::write`], the file comes back if the earlier
+    /// house still runs.
+    ///
+    /// # Errors
+    /// Returns an error if the file has got other content meanwhile, or cannot be renamed.
+    pub(super) fn set_earlier_aside(&mut self) -> io::Result<()> {
+        let Some(OutputPlace::File { folder, name }) = &self.place else { return Ok(()) };
+        if let Some(Content::Ready { control }) = replaceable(folder, name)? {
+            let (_, aside) = temporary_file(folder, name)?;
+            folder.rename(name, &aside)?;
+            self.earlier = Some(EarlierFile { name: aside, control });
+        }
+        Ok(())
     }
 
     /// Returns the path, as the user gave it.
@@ -74,14 +100,14 @@ impl ReadyFile {
     ///
     /// # Errors
     /// Returns the error of the file system, or an error if something else has taken the place of the file.
-    pub(super) fn write(self, mode: Option<u32>, addresses: &Addresses) -> io::Result<()> {
+    pub(super) fn write(mut self, mode: Option<u32>, addresses: &Addresses) -> io::Result<()> {
         let mut text = serde_json::to_vec(addresses)?;
         text.push(b'\n');
-        let place = match self.place {
+        let place = match &self.place {
             Some(place) => place,
-            None => OutputPlace::of(&self.path)?,
+            None => self.place.insert(OutputPlace::of(&self.path)?),
         };
-        let (folder, name) = match &place {
+        let (folder, name) = match place {
             OutputPlace::Opened(path) => return write_opened(path, &text),
             OutputPlace::File { folder, name } => (folder, name),
         };
@@ -96,7 +122,29 @@ impl ReadyFile {
             // If the temporary file cannot be removed either, it stays.
             let _ = folder.remove(&temporary);
         }
-        renamed
+        renamed?;
+        if let Some(earlier) = self.earlier.take() {
+            folder.remove(earlier.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ReadyFile {
+    fn drop(&mut self) {
+        if let (Some(OutputPlace::File { folder, name }), Some(earlier)) =
+            (&self.place, self.earlier.take())
+        {
+            let is_running = earlier.control.is_some_and(|address| {
+                TcpStream::connect_timeout(&address, EARLIER_HOUSE_TIMEOUT).is_ok()
+            });
+            // If either fails, the file keeps its temporary name.
+            let _ = if is_running && matches!(folder.kind(name), Ok(None)) {
+                folder.rename(earlier.name, name)
+            } else {
+                folder.remove(earlier.name)
+            };
+        }
     }
 }
 
@@ -106,7 +154,10 @@ enum Content {
     /// Nothing, as in a file that `mktemp` made.
     Empty,
     /// The addresses of a house.
-    Ready,
+    Ready {
+        /// The address of its control plane. `None` if it is no address.
+        control: Option<SocketAddr>,
+    },
 }
 
 /// Returns the content of a file that may be replaced. `None` if there is no file.
@@ -123,20 +174,19 @@ fn replaceable(folder: &Folder, name: &Path) -> io::Result<Option<Content>> {
     file.take(READY_FILE_BYTES).read_to_end(&mut bytes)?;
     if bytes.is_empty() {
         Ok(Some(Content::Empty))
-    } else if is_ready_file(&bytes) {
-        Ok(Some(Content::Ready))
+    } else if let Some(url) = control_url(&bytes) {
+        Ok(Some(Content::Ready { control: url.trim_end_matches('/').parse().ok() }))
     } else {
         Err(refusal("it is neither empty nor a ready file; remove it, or give another file"))
     }
 }
 
-/// Returns true if these are the addresses of a house. A scenario in JSON may have the same keys; its
-/// `control` is an address, and that of a ready file a URL.
-fn is_ready_file(bytes: &[u8]) -> bool {
-    let Ok(Value::Object(members)) = serde_json::from_slice(bytes) else { return false };
-    let is_address =
-        |value: &Value| value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_ok());
-    members.contains_key("devices") && members.get("control").is_some_and(|url| !is_address(url))
+/// Returns the URL of the control plane in a ready file, without its scheme. `None` if this is no ready file. A
+/// scenario in JSON may have the same keys; its `control` is an address, and that of a ready file a URL.
+fn control_url(bytes: &[u8]) -> Option<String> {
+    let Ok(Value::Object(members)) = serde_json::from_slice(bytes) else { return None };
+    let url = members.get("control")?.as_str()?.strip_prefix("http://")?;
+    members.contains_key("devices").then(|| url.to_owned())
 }
 
 /// Creates a file beside the ready file. Only its owner can read it, because it contains the token.

@@ -9,7 +9,7 @@ use super::args::RunArguments;
 use super::end::EndWatch;
 use super::error::{CliError, ExitStatus};
 use super::files::refusal;
-use super::load::{STDIN, load_with};
+use super::load::{is_stdin, load_with};
 use super::log::Log;
 use super::openings::openings;
 use super::output::{Output, is_styled};
@@ -72,8 +72,14 @@ impl Drop for Streams {
 fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
     let log = Log::start(&streams.stderr, streams.styled)?;
     let name = arguments.scenario.as_deref().unwrap_or("default");
-    if arguments.exit_with_stdin && name == STDIN {
-        return Err(CliError::StdinTwice("`-` and --exit-with-stdin"));
+    if arguments.exit_with_stdin && is_stdin(Path::new(name)) {
+        return Err(CliError::StdinTwice("the scenario and --exit-with-stdin"));
+    }
+    if arguments.exit_with_stdin && arguments.token_file.as_deref().is_some_and(is_stdin) {
+        return Err(CliError::StdinTwice("--token-file and --exit-with-stdin"));
+    }
+    if is_stdin(Path::new(name)) && arguments.token_file.as_deref().is_some_and(is_stdin) {
+        return Err(CliError::StdinTwice("the scenario and --token-file"));
     }
     let listeners = ListenerOverrides {
         any_port: arguments.any_port,
@@ -105,10 +111,12 @@ fn prepared_ready_file(
 ) -> Result<Option<ReadyFile>, CliError> {
     let Some(path) = &arguments.ready_file else { return Ok(None) };
     let failed = |source| CliError::WriteReadyFile { path: path.clone(), source };
-    let ready_file = ReadyFile::prepare(path, arguments.state_dir.as_deref()).map_err(failed)?;
+    let mut ready_file =
+        ReadyFile::prepare(path, arguments.state_dir.as_deref()).map_err(failed)?;
     if scenario::builtin(scenario).is_none() && ready_file.is_at(Path::new(scenario)) {
         return Err(failed(refusal("it is the scenario; give another file")));
     }
+    ready_file.set_earlier_aside().map_err(failed)?;
     Ok(Some(ready_file))
 }
 
@@ -137,7 +145,16 @@ async fn serve(
         }
     };
     let mode = arguments.ready_file_mode;
-    let ready_file_failure = write_ready_file(ready_file, mode, house.addresses()).await?;
+    let ready_file_failure = tokio::select! {
+        biased;
+        written = write_ready_file(ready_file, mode, house.addresses()) => written?,
+        // The file may lie on a file system that does not answer.
+        reason = end.requested() => {
+            tracing::warn!("the house ended before its ready file was written: {reason}");
+            stop(house, &mut end).await;
+            return Ok(());
+        }
+    };
     streams.stdout.say(welcome(&house, source.as_ref()));
     let outcome = tokio::select! {
         reason = end.requested() => {
@@ -147,6 +164,12 @@ async fn serve(
         () = log.report_left_out() => return Ok(()),
         error = ready_file_failure => Err(error),
     };
+    stop(house, &mut end).await;
+    outcome
+}
+
+/// Stops a house.
+async fn stop(house: House, end: &mut EndWatch) {
     // Real time, because the process must end independently of the house's clock.
     let stop = house.stop_within(SHUTDOWN_GRACE);
     let stop = tokio::time::timeout(SHUTDOWN_GRACE + PERSIST_TIMEOUT, stop);
@@ -155,7 +178,6 @@ async fn serve(
         // A second Ctrl-C ends the process at once.
         () = end.interrupted() => {}
     }
-    outcome
 }
 
 /// Writes the ready file. A pipe that has no reader yet is written while the house runs: the returned
@@ -164,7 +186,7 @@ async fn write_ready_file(
     ready_file: Option<ReadyFile>,
     mode: Option<u32>,
     addresses: &Addresses,
-) -> Result<impl Future<Output = CliError>, CliError> {
+) -> Result<impl Future<Output = CliError> + use<>, CliError> {
     let mut unfinished = None;
     if let Some(file) = ready_file {
         let path = file.path().to_owned();
@@ -209,8 +231,14 @@ fn apply(arguments: &RunArguments, scenario: &mut Scenario) {
 fn log_warnings(arguments: &RunArguments, scenario: &Scenario) {
     let Some(file) = arguments.scenario.as_deref() else { return };
     if scenario::builtin(file).is_none() {
-        for line in scenario.warnings(file).to_string().lines() {
+        let warnings = scenario.warnings(file).to_string();
+        let mut lines = warnings.lines();
+        for line in lines.by_ref().take(limits::START_WARNINGS) {
             tracing::warn!("{line}");
+        }
+        let more = lines.count();
+        if more > 0 {
+            tracing::warn!("and {more} more warnings; `wwsim check {file}` shows all");
         }
     }
 }

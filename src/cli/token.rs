@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use crate::control::Token;
-use crate::house::TokenError;
 use crate::limits;
 
 /// The environment variable that gives the token.
@@ -38,7 +37,8 @@ pub(super) fn given(file: Option<&Path>) -> Result<Option<GivenToken>, CliError>
     }
     // An empty variable is refused, not taken for a missing one: whoever wrote it expects a token.
     let Some(value) = env::var_os(VARIABLE) else { return Ok(None) };
-    let parsed = value.to_str().ok_or(TokenError::Character(1)).and_then(Token::parse);
+    // What is not UTF-8 becomes a character that no token has.
+    let parsed = Token::parse(&value.to_string_lossy());
     let token = parsed.map_err(CliError::TokenVariable)?;
     Ok(Some(GivenToken { token, source: TokenSource::Environment }))
 }

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use serde_json::json;
+use tokio::time::{Instant, sleep_until};
 
-use super::listing::{EntryQuery, ListingFrame, LogListing, LogPage, NumberedLog};
+use super::listing::{
+    self, EntryQuery, ListingFrame, LogListing, LogPage, NumberedLog, not_written,
+};
 use super::request::{ControlRequest, ControlResult};
-use crate::journal::{Journal, JournalCounts, JournalEntry, JournalPage};
+use crate::journal::{Journal, JournalEntry, JournalPage};
 use crate::limits;
-use crate::net::http::{BodyInterrupted, HttpReply, PageWriter};
+use crate::net::http::{HttpReply, PageError, PageWriter};
 
 /// The fields by which entries can be filtered.
 const FILTERS: [&str; 8] = ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];
@@ -40,13 +42,7 @@ pub(super) async fn list(
     request: &ControlRequest<'_>,
 ) -> ControlResult {
     let query = parse(request, &[])?;
-    loop {
-        match writer.reply(StatusCode::OK, listing(journal, &query)).await {
-            Ok(reply) => return Ok(reply),
-            // The journal was cleared meanwhile.
-            Err(BodyInterrupted) => tokio::task::yield_now().await,
-        }
-    }
+    listing::reply(writer, || entries(journal, &query)).await
 }
 
 /// Returns the entries that match, or waits for the first that does.
@@ -58,28 +54,37 @@ pub(super) async fn wait(
     let query = parse(request, &["timeout_ms"])?;
     let longest = u64::try_from(limits::JOURNAL_WAIT.as_millis()).unwrap_or(u64::MAX);
     let timeout = Duration::from_millis(request.number("timeout_ms", longest, longest)?);
-    let first = journal.read_async_until(|read_to| {
-        let query = query.not_before(read_to);
-        async move {
-            // If the journal is cleared meanwhile, it is read again at once.
-            let start = writer.start(listing(journal, &query)).await.ok()?;
-            start.source.has_entries().then_some(start)
+    // Real time, because a client waits in real time. It ends the wait for a change, but never a search: what
+    // the journal has is found, and `written` of an empty list is the last entry that was searched.
+    let deadline = Instant::now() + timeout;
+    let mut reader = journal.reader();
+    loop {
+        let unread = query.not_before(reader.begin());
+        let start = match writer.start(entries(journal, &unread)).await {
+            Ok(start) => start,
+            // The journal was cleared meanwhile.
+            Err(PageError::Outdated) => {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            Err(error @ PageError::Failed) => return Err(not_written(error)),
+        };
+        if start.source.has_entries() || Instant::now() >= deadline {
+            return Ok(writer.finish(StatusCode::OK, start));
         }
-    });
-    // Real time, because a client waits in real time.
-    let Ok(start) = tokio::time::timeout(timeout, first).await else {
-        let JournalCounts { recorded, discarded } = journal.counts();
-        let nothing = json!({ "entries": [], "written": recorded, "forgotten": discarded });
-        return Ok(HttpReply::json(StatusCode::OK, &nothing));
-    };
-    Ok(writer.finish(StatusCode::OK, start))
+        tokio::select! {
+            biased;
+            () = reader.changed() => {}
+            () = sleep_until(deadline) => return Ok(writer.finish(StatusCode::OK, start)),
+        }
+    }
 }
 
 fn parse(request: &ControlRequest<'_>, more: &[&str]) -> Result<EntryQuery, HttpReply> {
     EntryQuery::parse(request, limits::JOURNAL_ENTRIES, &FILTERS, more)
 }
 
-fn listing(journal: &Arc<Journal>, query: &EntryQuery) -> LogListing<Arc<Journal>> {
+fn entries(journal: &Arc<Journal>, query: &EntryQuery) -> LogListing<Arc<Journal>> {
     let frame = ListingFrame { begin: "{\"entries\":[".to_owned(), newest_key: "written" };
     LogListing::new(Arc::clone(journal), query, frame)
 }

@@ -6,12 +6,13 @@
 
 use std::fmt;
 
+use hyper::StatusCode;
 use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Number, Value};
 
-use super::request::{ControlRequest, bad_request};
-use crate::net::http::{BodyInterrupted, HttpReply, PAGE_BYTES, PageProgress, PageSource};
+use super::request::{ControlRequest, ControlResult, bad_request};
+use crate::net::http::{HttpReply, PAGE_BYTES, PageError, PageProgress, PageSource, PageWriter};
 
 /// Entries that are read under one lock, so that reading never delays writers.
 const ENTRIES_AT_ONCE: usize = 16;
@@ -144,7 +145,7 @@ impl<L: NumberedLog> LogListing<L> {
 }
 
 impl<L: NumberedLog> PageSource for LogListing<L> {
-    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, BodyInterrupted> {
+    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, PageError> {
         if !self.has_begun {
             page.extend(self.frame.begin.as_bytes());
             self.has_begun = true;
@@ -154,7 +155,7 @@ impl<L: NumberedLog> PageSource for LogListing<L> {
             let log = self.log.page(self.position, ENTRIES_AT_ONCE);
             if log.generation != self.generation {
                 // The log began anew. Its entries do not belong to this listing.
-                return Err(BodyInterrupted);
+                return Err(PageError::Outdated);
             }
             let mut is_end = true;
             for entry in &log.entries {
@@ -179,6 +180,25 @@ impl<L: NumberedLog> PageSource for LogListing<L> {
             }
         }
     }
+}
+
+/// Returns the reply with the listing that `begin` begins. It is begun anew if the log is cleared meanwhile.
+pub(super) async fn reply<S: PageSource>(
+    writer: &PageWriter,
+    begin: impl Fn() -> S,
+) -> ControlResult {
+    loop {
+        match writer.reply(StatusCode::OK, begin()).await {
+            Ok(reply) => return Ok(reply),
+            Err(PageError::Outdated) => tokio::task::yield_now().await,
+            Err(error @ PageError::Failed) => return Err(not_written(error)),
+        }
+    }
+}
+
+/// Returns the reply to a request whose listing could not be written.
+pub(super) fn not_written(error: PageError) -> HttpReply {
+    HttpReply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", &error.to_string())
 }
 
 /// Returns a text as a part of a body.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use hyper::StatusCode;
 
-use super::listing::{EntryQuery, ListingFrame, LogListing, LogPage, NumberedLog};
+use super::listing::{self, EntryQuery, ListingFrame, LogListing, LogPage, NumberedLog};
 use super::request::{ControlRequest, ControlResult, not_found};
 use crate::limits;
-use crate::net::http::{BodyInterrupted, HttpReply, PageWriter};
+use crate::net::http::{HttpReply, PageWriter};
 use crate::peers::{ReceivedHttpRequest, ReceivedPage, Target};
 use crate::runtime::HouseCore;
 
@@ -41,14 +41,8 @@ pub(super) async fn requests(
         begin: format!("{{\"target\":{name},\"requests\":["),
         newest_key: "received",
     };
-    loop {
-        let listing = LogListing::new(Arc::clone(target), &query, frame.clone());
-        match writer.reply(StatusCode::OK, listing).await {
-            Ok(reply) => return Ok(reply),
-            // The house was reset meanwhile.
-            Err(BodyInterrupted) => tokio::task::yield_now().await,
-        }
-    }
+    let begin = || LogListing::new(Arc::clone(target), &query, frame.clone());
+    listing::reply(writer, begin).await
 }
 
 /// Clears the requests that a target received.

@@ -648,7 +648,8 @@ mod tests {
     };
 
     const CALL: ActionOriginRef<'_> = ActionOriginRef { device: "A842E39F8124", action: "pump" };
-    const API: ApiCall<'_> = ApiCall { device: "A842E39F8124", method: "GET", path: "/x" };
+    const API: ApiCall<'_> =
+        ApiCall { device: "A842E39F8124", method: "GET", path: "/x", has_nonce: false };
 
     fn rule(id: &str, fault: Fault, when: Trigger) -> Rule {
         Rule { id: id.into(), fault, when }

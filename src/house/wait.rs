@@ -1,5 +1,6 @@
 //! Waiting for the journal, and excerpts of it.
 
+use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -70,14 +71,21 @@ pub(super) fn excerpt(house: &House, fields: &[(&str, &str)]) -> String {
 }
 
 fn show(journal: &Journal, matches: impl Fn(&JournalEntry) -> bool) -> String {
-    let entries = journal.entries_after(0, usize::MAX, matches);
-    let skipped = entries.len().saturating_sub(SHOWN_ENTRIES);
+    let (mut entries, mut skipped, mut after) = (VecDeque::new(), 0, 0);
+    loop {
+        let page = journal.entries_after(after, PAGE_ENTRIES, |_| true);
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        entries.extend(page.into_iter().filter(&matches));
+        let surplus = entries.len().saturating_sub(SHOWN_ENTRIES);
+        skipped += entries.drain(..surplus).count();
+    }
     let mut text = match skipped {
         _ if entries.is_empty() => return "; the journal has nothing about it".to_owned(),
         0 => String::from("; the journal:"),
         _ => format!("; the journal, without {skipped} earlier entries:"),
     };
-    for entry in &entries[skipped..] {
+    for entry in &entries {
         let line = serde_json::to_string(entry).unwrap_or_default();
         // Writing to a string cannot fail.
         let _ = write!(text, "\n  {line}");

@@ -325,6 +325,12 @@ impl<'a> Builder<'a> {
                 "between braces or brackets a text with `${…}` needs quotes, as \"http://${bulb}/\"",
             );
         }
+        if error.info().contains("Unicode character escape") {
+            return mistake.help(
+                "write a character beyond U+FFFF as itself, or as one escape, \"\\U0001F600\"; only a file \
+                 that is JSON as a whole has pairs, \"\\ud83d\\ude00\"",
+            );
+        }
         mistake
     }
 

@@ -81,7 +81,9 @@ pub(super) fn read<T: DeserializeOwned>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     }
-    match decode(&bytes, kind) {
+    let is_too_large = u64::try_from(bytes.len()).unwrap_or(u64::MAX) > DOCUMENT_BYTES;
+    let decoded = if is_too_large { Err(DocumentDefect::TooLarge) } else { decode(&bytes, kind) };
+    match decoded {
         Ok(value) => Ok(Some(value)),
         Err(defect) => set_aside(folder, name, &defect).map(|()| None),
     }
@@ -92,6 +94,8 @@ pub(super) fn read<T: DeserializeOwned>(
 enum DocumentDefect {
     #[error("it has no first line")]
     NoFirstLine,
+    #[error("it has more than the {DOCUMENT_BYTES} bytes that such a document has at most")]
+    TooLarge,
     #[error("it breaks off")]
     Torn,
     #[error("its checksum is not that of what it says")]

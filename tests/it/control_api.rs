@@ -112,7 +112,7 @@ async fn a_rule_is_added_counted_disarmed_and_removed() {
     assert_eq!(status(&added), 201);
     assert_eq!(header(&added, "Location"), Some("/control/v1/faults/slow%2Dpump"));
 
-    let call = ApiCall { device: "A842E39F8124", method: "GET", path: "/" };
+    let call = ApiCall { device: "A842E39F8124", method: "GET", path: "/", has_nonce: false };
     assert!(plane.house.engine().api(&call).effect.is_some());
     let rule = plane.json("GET", "faults/slow-pump", "").await;
     assert_eq!(

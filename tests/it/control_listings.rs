@@ -12,6 +12,11 @@ use crate::support::house::{TestHouse, exchange, http, within};
 
 /// Records that a client wrote as many coils as one request can name.
 fn fill_journal(house: &TestHouse, entries: usize) {
+    fill_journal_with(house, entries, 1968);
+}
+
+/// Records that a client wrote so many coils.
+fn fill_journal_with(house: &TestHouse, entries: usize, quantity: u16) {
     let function = serde_json::from_value(json!(15)).unwrap();
     for _ in 0..entries {
         house.journal().record(Event::SlaveRequest {
@@ -19,8 +24,8 @@ fn fill_journal(house: &TestHouse, entries: usize) {
             unit: 1,
             function,
             address: 0,
-            quantity: 1968,
-            values: vec![1; 1968],
+            quantity,
+            values: vec![1; usize::from(quantity)],
             outcome: "ok".into(),
         });
     }
@@ -62,17 +67,35 @@ async fn listing(house: &TestHouse, path: &str) -> (String, Value) {
     (head, serde_json::from_slice(&body).unwrap())
 }
 
+/// A wait that has no time left finds what the journal has, however long the search takes, and the number that
+/// it gives is that of the last entry that it searched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_without_time_searches_the_whole_journal() {
+    let house = TestHouse::start("").await;
+    fill_journal(&house, 500);
+    let rule = json!({"at": "api", "effect": "hang", "when": {"nth": 1000}});
+    house.add_fault(rule).await;
+    let newest = house.control_get("journal?limit=1").await["written"].as_u64().unwrap();
+    let found = house.control_get("journal/wait?event=rule_changed&timeout_ms=0").await;
+    assert_eq!(found["entries"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["written"], newest);
+    let path = format!("journal/wait?event=rule_changed&after={newest}&timeout_ms=0");
+    let nothing = house.control_get(&path).await;
+    assert_eq!(nothing, json!({"entries": [], "written": newest, "forgotten": 0}));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_journal_comes_page_by_page_and_complete() {
     let house = TestHouse::start("").await;
-    fill_journal(&house, limits::JOURNAL_ENTRIES + 5);
+    // Some megabytes, which are many pages.
+    fill_journal_with(&house, limits::JOURNAL_ENTRIES + 5, 100);
     let (_, all) = listing(&house, "journal").await;
     let entries = all["entries"].as_array().unwrap();
     assert_eq!(entries.len(), limits::JOURNAL_ENTRIES);
     let seqs = entries.iter().map(|entry| entry["seq"].as_u64().unwrap());
     let newest = limits::JOURNAL_ENTRIES as u64 + 5;
     assert!(seqs.eq(6..=newest), "every entry once, in order");
-    assert_eq!(entries[0]["values"].as_array().unwrap().len(), 1968);
+    assert_eq!(entries[0]["values"].as_array().unwrap().len(), 100);
     assert_eq!((&all["written"], &all["forgotten"]), (&json!(newest), &json!(5)));
     let (_, filtered) = listing(&house, "journal?unit=1&after=9000").await;
     assert_eq!(filtered["entries"].as_array().unwrap().len(), 1005);

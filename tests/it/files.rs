@@ -73,6 +73,11 @@ async fn a_ready_file_with_other_content_is_refused_before_anything_starts() {
     fs::write(path("house.yaml"), KEPT).unwrap();
     fs::write(path("empty.yaml"), "").unwrap();
     fs::write(path("house.json"), scenario.to_string()).unwrap();
+    // Scenarios with a mistake in `control`.
+    for (name, control) in [("name.json", json!("localhost:8090")), ("port.json", json!(8090))] {
+        let scenario = json!({"control": control, "devices": [{"http": "127.0.0.1:0"}]});
+        fs::write(path(name), scenario.to_string()).unwrap();
+    }
     fs::write(path("array.json"), "[1]").unwrap();
     fs::write(path("object.json"), "{}").unwrap();
     fs::write(path("half.json"), &OLD_READY[..OLD_READY.len() - 1]).unwrap();
@@ -85,6 +90,8 @@ async fn a_ready_file_with_other_content_is_refused_before_anything_starts() {
         ("house.yaml", "it is neither empty nor a ready file; remove it, or give another file"),
         ("empty.yaml", "it is the scenario; give another file"),
         ("house.json", "it is neither empty nor a ready file"),
+        ("name.json", "it is neither empty nor a ready file"),
+        ("port.json", "it is neither empty nor a ready file"),
         ("array.json", "it is neither empty nor a ready file"),
         ("object.json", "it is neither empty nor a ready file"),
         ("half.json", "it is neither empty nor a ready file"),
@@ -247,6 +254,27 @@ async fn what_comes_in_the_way_while_the_house_starts_is_kept() {
     assert_eq!(within(house.wait()).await.unwrap().code(), Some(2));
     assert_eq!(fs::read_to_string(&ready).unwrap(), KEPT);
     assert_eq!(names(&folder.0), ["ready.json", "scenario"]);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_the_ready_file_of_the_house_that_runs() {
+    let folder = Folder::created();
+    let ready = folder.0.join("ready.json");
+    let _running = start_ready(&ready, &ready).await;
+    let before = fs::read_to_string(&ready).unwrap();
+    let control = serde_json::from_str::<Value>(&before).unwrap();
+    let address = control["control"].as_str().unwrap().trim_start_matches("http://");
+    for (arguments, code) in [
+        (["nosuch", "--any-port"].as_slice(), 2),
+        (&["default", "--control", address], 1),
+        (&["default", "--any-port", "--token-file", "/nonexistent"], 2),
+    ] {
+        let arguments = [arguments, &["--ready-file", text(&ready)]].concat();
+        let (actual, error) = refused(&arguments).await;
+        assert!(actual.is_some_and(|actual| actual != 0), "{code}: {error}");
+        assert_eq!(fs::read_to_string(&ready).unwrap(), before, "{arguments:?}: {error}");
+        assert_eq!(names(&folder.0), ["ready.json"]);
+    }
 }
 
 #[tokio::test]

@@ -332,6 +332,14 @@ async fn a_scenario_is_read_from_standard_input() {
         ("sede: 7\n", &["run", "-"], 1, "--> <standard input>:1:1"),
         ("seed: 7\n", &["trace", "-", "--for", "1m"], 0, "time,local,"),
         ("seed: 7\n", &["check", "-", "-"], 2, "both read standard input"),
+        ("seed: 7\n", &["run", "/dev/stdin", "--exit-with-stdin"], 2, "both read standard input"),
+        (
+            "0123456789abcdef\n",
+            &["run", "--token-file", "/dev/stdin", "--exit-with-stdin"],
+            2,
+            "both read",
+        ),
+        ("0123456789abcdef\n", &["run", "-", "--token-file", "/dev/fd/0"], 2, "both read"),
     ] {
         let mut command = wwsim(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

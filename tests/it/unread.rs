@@ -70,7 +70,7 @@ async fn a_client_that_does_not_read_is_reset() {
 #[tokio::test(start_paused = true)]
 async fn control_plane_and_targets_reset_slow_readers_too() {
     let (frozen, house) = (Frozen::start(), TestHouse::start("http_targets: {bulb: {}}").await);
-    expect_reset(&frozen, house.control_address(), "/v1/state").await;
+    expect_reset(&frozen, house.control_address(), "/control/v1/state").await;
     expect_reset(&frozen, house.target("bulb").address(), "/").await;
 }
 

@@ -37,6 +37,8 @@ pub const OUTSTANDING_REQUESTS: usize = 16;
 pub const MODBUS_BACKLOG: u32 = 1024;
 /// Writes that a register bank stores.
 pub const BANK_CHANGES: usize = 1000;
+/// Values in the writes that a register bank stores: as many as [`BANK_CHANGES`] requests can write.
+pub const BANK_CHANGE_VALUES: usize = BANK_CHANGES * 1968;
 /// Pending reactions to writes of one unit.
 pub const PENDING_REACTIONS: usize = 1000;
 /// Default number of connections that a slave serves at once.

@@ -39,6 +39,8 @@ pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
     let ip = match listen_address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        // 0.0.0.0, written as an IPv6 address.
+        ip if ip.to_canonical().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         ip => ip,
     };
     SocketAddr::new(ip, listen_address.port())

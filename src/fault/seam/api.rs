@@ -68,6 +68,8 @@ pub struct ApiCall<'a> {
     pub device: &'a str,
     pub method: &'a str,
     pub path: &'a str,
+    /// True if the request has Digest credentials, and so a nonce.
+    pub has_nonce: bool,
 }
 
 pub(super) static FORMS: LazyLock<WrittenForms<ApiEffect>> = LazyLock::new(|| {
@@ -195,6 +197,8 @@ impl Engine {
             },
             || format!("{} {}", call.method, call.path),
             |fault| match fault {
+                // Without a nonce nothing can expire (FAULT-8).
+                Fault::Api(_, ApiEffect::StaleNonce) if !call.has_nonce => None,
                 Fault::Api(place, effect) if place.matches(call) => Some(effect),
                 _ => None,
             },

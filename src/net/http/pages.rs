@@ -1,9 +1,9 @@
 //! Bodies that are written page by page, beside the workers of the runtime.
 //!
 //! A reply whose size follows stored data, such as a listing of the journal, may have tens of megabytes.
-//! A [`PageSource`] writes it as bytes, a page at a time. The beginning is written by the worker that has the
-//! request, because most replies end there, everything else on a thread that may be busy for long, so that a
-//! listing holds up no other request. The next page is written when the client has taken the one before, so
+//! A [`PageSource`] writes it as bytes, a page at a time. What it writes at first, in a millisecond at most, is
+//! written by the worker that has the request, because most replies end there, everything else on a thread that
+//! may be busy for long, so that a listing holds up no other request. The next page is written when the client has taken the one before, so
 //! that a listing costs the memory of two pages.
 
 use std::fmt;
@@ -29,8 +29,19 @@ pub(crate) trait PageSource: Send + 'static {
     /// most: a source that searches for what it writes returns in between, even with nothing.
     ///
     /// # Errors
-    /// [`BodyInterrupted`] if the rest of the body cannot be written any more.
-    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, BodyInterrupted>;
+    /// [`PageError::Outdated`] if the rest of the body cannot be written any more.
+    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, PageError>;
+}
+
+/// The reason why a page was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PageError {
+    /// What is listed is gone. A listing that has not begun can be begun anew.
+    #[error("what is listed is gone")]
+    Outdated,
+    /// The source panicked, or the runtime shuts down.
+    #[error("the listing could not be written")]
+    Failed,
 }
 
 /// The progress of a body.
@@ -63,7 +74,7 @@ pub(crate) struct BodyStart<S> {
 }
 
 type WritingPage =
-    Pin<Box<dyn Future<Output = Result<WrittenPage<Box<dyn PageSource>>, BodyInterrupted>> + Send>>;
+    Pin<Box<dyn Future<Output = Result<WrittenPage<Box<dyn PageSource>>, PageError>> + Send>>;
 
 /// The rest of a body that is sent page by page.
 pub(super) struct PagedBody {
@@ -90,7 +101,7 @@ impl PageWriter {
         &self,
         status: StatusCode,
         source: impl PageSource,
-    ) -> Result<HttpReply, BodyInterrupted> {
+    ) -> Result<HttpReply, PageError> {
         Ok(self.finish(status, self.start(source).await?))
     }
 
@@ -98,7 +109,7 @@ impl PageWriter {
     pub(crate) async fn start<S: PageSource>(
         &self,
         mut source: S,
-    ) -> Result<BodyStart<S>, BodyInterrupted> {
+    ) -> Result<BodyStart<S>, PageError> {
         let mut bytes = Vec::new();
         let mut progress = source.write_some(&mut bytes)?;
         while progress == PageProgress::More && bytes.len() < PAGE_BYTES {
@@ -146,22 +157,21 @@ impl PageWriter {
         &self,
         mut source: S,
         mut bytes: Vec<u8>,
-    ) -> Result<(S, Vec<u8>, PageProgress), BodyInterrupted> {
+    ) -> Result<(S, Vec<u8>, PageProgress), PageError> {
         // The semaphore is never closed.
         let permit =
-            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| BodyInterrupted)?;
+            Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PageError::Failed)?;
         let written = tokio::task::spawn_blocking(move || {
             let progress = source.write_some(&mut bytes);
             drop(permit);
             progress.map(|progress| (source, bytes, progress))
         });
-        // This fails if the source panicked, or if the runtime shuts down.
-        written.await.unwrap_or(Err(BodyInterrupted))
+        written.await.unwrap_or(Err(PageError::Failed))
     }
 }
 
 impl PageSource for Box<dyn PageSource> {
-    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, BodyInterrupted> {
+    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, PageError> {
         (**self).write_some(page)
     }
 }
@@ -178,10 +188,11 @@ impl PagedBody {
         let Some(writing) = &mut self.writing else { return Poll::Ready(None) };
         let written = ready!(writing.as_mut().poll(context));
         self.writing = None;
-        Poll::Ready(Some(written.map(|WrittenPage { bytes, source }| {
+        let page = written.map(|WrittenPage { bytes, source }| {
             self.writing = source.map(|source| self.writer.clone().next_page(source));
             bytes.into()
-        })))
+        });
+        Poll::Ready(Some(page.map_err(|_| BodyInterrupted)))
     }
 }
 
@@ -189,7 +200,7 @@ impl PagedBody {
 pub(crate) struct Parts<I>(pub(crate) I);
 
 impl<I: Iterator<Item = Vec<u8>> + Send + 'static> PageSource for Parts<I> {
-    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, BodyInterrupted> {
+    fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, PageError> {
         while page.len() < PAGE_BYTES {
             match self.0.next() {
                 Some(part) => page.extend(part),
@@ -252,9 +263,9 @@ mod tests {
     struct Broken(bool);
 
     impl PageSource for Broken {
-        fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, BodyInterrupted> {
+        fn write_some(&mut self, page: &mut Vec<u8>) -> Result<PageProgress, PageError> {
             if std::mem::replace(&mut self.0, true) {
-                return Err(BodyInterrupted);
+                return Err(PageError::Outdated);
             }
             page.resize(page.len() + PAGE_BYTES, b' ');
             Ok(PageProgress::More)

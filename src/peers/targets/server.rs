@@ -123,27 +123,30 @@ where
 {
     let service =
         service_fn(|request| Box::pin(handle(Arc::clone(&target), peer_info.clone(), request)));
-    let error = loop {
+    let (error, pass) = loop {
         let mut pass = gate.enter().await;
         match serve_requests(&mut stream, &service, &mut pass).await {
             // A client of the house has no next request, and the end of its connection would be in flight
             // until it is read.
-            Served::Idle if peer_info.is_of_house() => return,
+            Served::Idle if peer_info.is_of_house() => break (None, pass),
             Served::Idle => {}
-            Served::Ended(Ok(())) => return,
-            Served::Ended(Err(error)) => break error,
+            Served::Ended(ended) => break (ended.err(), pass),
         }
     };
-    match error.source().and_then(|source| source.downcast_ref()) {
+    let broken_reply = error.as_ref().and_then(|error| error.source()?.downcast_ref());
+    match broken_reply {
         Some(BrokenReply::Reset) => stream.reset_on_close(),
         Some(BrokenReply::BadContentLength(reply)) => {
             // An error means that the client has left.
             let _ = stream.write_all(malformed_length_reply(reply).as_bytes()).await;
             let _ = stream.shutdown().await;
         }
-        // The client left or sent invalid bytes.
+        // The connection has ended, or the client left or sent invalid bytes.
         None => {}
     }
+    // Before the pass is given back, which says that the connection is gone.
+    drop(stream);
+    drop(pass);
 }
 
 /// Receives a request and returns its reply after the delay.

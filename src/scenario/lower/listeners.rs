@@ -6,7 +6,7 @@
 //! and they are compared as they will be bound.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::super::OverrideError;
 use super::super::diagnostics::{Mistake, Mistakes};
@@ -258,5 +258,7 @@ impl Taken {
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     // An IPv4 address can be written as an IPv6 one.
     let (one, other) = (a.ip().to_canonical(), b.ip().to_canonical());
-    a.port() == b.port() && (one == other || one.is_unspecified() || other.is_unspecified())
+    // A socket on every IPv6 address takes the IPv4 ones, too; one on every IPv4 address no IPv6 one.
+    let covers = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
+    a.port() == b.port() && (one == other || covers(one, other) || covers(other, one))
 }

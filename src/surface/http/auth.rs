@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hyper::StatusCode;
-use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -271,6 +271,14 @@ fn is_target(uri: &str, head: &Parts) -> bool {
         if path == rest.len() { "/" } else { &rest[path..] }
     });
     relative == target
+}
+
+/// Returns true if a request has Digest credentials, valid or not.
+pub(super) fn has_digest(headers: &HeaderMap) -> bool {
+    let begins = |value: &HeaderValue| {
+        value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"digest "))
+    };
+    headers.get(AUTHORIZATION).is_some_and(begins)
 }
 
 /// Decodes the credentials of a Basic header, `user:password`.

@@ -14,7 +14,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
-use super::auth::NonceTreatment;
+use super::auth::{self, NonceTreatment};
 use super::cors::LocalAddr;
 use super::routes::other_methods;
 use super::{Api, HttpReply, ReplyBody};
@@ -44,6 +44,7 @@ pub(super) async fn answer(
         device: api.device.identity().id.as_str(),
         method: request.method().as_str(),
         path: request.uri().path(),
+        has_nonce: auth::has_digest(request.headers()),
     });
     let due = (!delay.is_zero()).then(|| api.clock.now().after(delay));
     let treatment = match effect {

@@ -181,7 +181,10 @@ fn walk(steps: u64, randomness: Randomness) -> f64 {
 fn reflect(value: f64, low: f64, high: f64) -> f64 {
     let width = high - low;
     let folded = (value - low).rem_euclid(2.0 * width);
-    // The clamp also catches a width so large that the arithmetic overflowed.
+    if folded.is_nan() {
+        // The bounds are so far apart that the width overflowed.
+        return value.clamp(low, high);
+    }
     (low + if folded > width { 2.0 * width - folded } else { folded }).clamp(low, high)
 }
 
@@ -288,6 +291,14 @@ mod tests {
             walked,
             [13_835_338_204_680_372_917, 4_601_256_218_588_626_528, 13_847_517_413_207_410_339]
         );
+    }
+
+    #[test]
+    fn a_walk_between_bounds_as_far_apart_as_can_be_stays_a_number() {
+        for value in [-1.0e300, 0.0, 1.7e308] {
+            let folded = reflect(value, -1.7e308, 1.7e308);
+            assert!((-1.7e308..=1.7e308).contains(&folded), "{value}: {folded}");
+        }
     }
 
     proptest! {

@@ -96,6 +96,8 @@ pub struct Bank {
     registers: RegisterTables,
     reactions: Reactions,
     writes: VecDeque<WriteRecord>,
+    /// The values of all `writes`.
+    written_values: usize,
 }
 
 impl Bank {
@@ -130,6 +132,7 @@ impl Bank {
             registers: RegisterTables::new(layout, seed, stream),
             reactions: Reactions::default(),
             writes: VecDeque::new(),
+            written_values: 0,
         })
     }
 
@@ -213,7 +216,8 @@ impl Bank {
         Ok(())
     }
 
-    /// Returns the newest writes, oldest first, at most [`limits::BANK_CHANGES`].
+    /// Returns the newest writes, oldest first, at most [`limits::BANK_CHANGES`], with at most
+    /// [`limits::BANK_CHANGE_VALUES`] values.
     pub fn writes(&self) -> impl Iterator<Item = &WriteRecord> {
         self.writes.iter()
     }
@@ -345,10 +349,19 @@ impl Bank {
             Table::InputRegisters => self.registers.input.write(selection, &words),
         }
         self.reactions.cancel_ramps(table, &selection.stored);
-        if self.writes.len() == limits::BANK_CHANGES {
-            self.writes.pop_front();
+        self.record(WriteRecord { at: now, table, address, words });
+    }
+
+    /// Stores a write, and discards the oldest ones that are too many.
+    fn record(&mut self, write: WriteRecord) {
+        self.written_values += write.words.len();
+        self.writes.push_back(write);
+        while self.writes.len() > limits::BANK_CHANGES
+            || self.written_values > limits::BANK_CHANGE_VALUES
+        {
+            let oldest = self.writes.pop_front();
+            self.written_values -= oldest.map_or(0, |write| write.words.len());
         }
-        self.writes.push_back(WriteRecord { at: now, table, address, words });
     }
 
     fn is_computed(&self, table: Table, selection: &Selection) -> bool {

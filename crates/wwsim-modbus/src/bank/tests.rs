@@ -410,6 +410,18 @@ fn peek_refuses_addresses_that_do_not_exist() {
 }
 
 #[test]
+fn large_writes_are_held_up_to_a_number_of_values() {
+    let mut bank = holding(vec![shorts(0, 50_000)]);
+    let words = vec![7; 50_000];
+    for second in 0..45 {
+        bank.poke(Table::HoldingRegisters, 0, &words, at(f64::from(second))).unwrap();
+    }
+    let times: Vec<VirtualTime> = bank.writes().map(|write| write.at).collect();
+    assert_eq!(times.len(), limits::BANK_CHANGE_VALUES / 50_000);
+    assert_eq!(times.last(), Some(&at(44.0)));
+}
+
+#[test]
 fn the_newest_writes_are_held() {
     let mut bank = holding(vec![shorts(0, 10)]);
     let count = u16::try_from(limits::BANK_CHANGES).unwrap() + 5;
