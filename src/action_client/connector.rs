@@ -38,16 +38,13 @@ impl Connector {
         Self { control }
     }
 
-    /// Opens a connection.
+    /// Opens a connection. The system may hold a write back while earlier bytes are not acknowledged.
     pub(super) async fn connect(&self, address: SocketAddr) -> Result<TcpStream, ConnectorError> {
         if self.reaches_control_plane(address) {
             return Err(ConnectorError::ControlPlane);
         }
         let socket = sockets::new_socket(address).map_err(ConnectorError::NoSocket)?;
-        let stream = socket.connect(address).await.map_err(ConnectorError::Failed)?;
-        // Requests and messages are single small segments; without the option they are only slower.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+        socket.connect(address).await.map_err(ConnectorError::Failed)
     }
 
     /// Returns true if a connection to `address` is one to the control plane.

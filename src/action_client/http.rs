@@ -50,6 +50,10 @@ pub(super) async fn exchange(
     deadline: VirtualTime,
 ) -> ResultCode {
     let RequestConnection { stream, is_lost } = connection;
+    // A request to the house is one segment. Others may be several, and a handshake is always.
+    if request.scheme == Scheme::Https || !stream.is_tracked() {
+        stream.send_at_once();
+    }
     match request.scheme {
         Scheme::Http => {
             if is_lost {

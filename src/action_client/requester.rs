@@ -255,9 +255,9 @@ impl Requester {
         // Held until the registry accounts for the connection. The house's own listener decides a
         // connection attempt without any timer.
         let _activity = self.clock.activity().enter();
-        let addresses = [reachable_address(peer.address)];
-        let stream = self.connect_first(origin, &peer.name, &addresses, deadline).await?;
-        Ok(self.connection_registry.track_client(stream, Arc::new(origin.clone())))
+        let address = reachable_address(peer.address);
+        let stream = self.connect_first(origin, &peer.name, &[address], deadline).await?;
+        Ok(self.connection_registry.track_client(stream, address, Arc::new(origin.clone())))
     }
 
     async fn connect_outside(

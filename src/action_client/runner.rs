@@ -58,11 +58,12 @@ impl Runner {
     ) {
         let requester = Arc::clone(&self.requester);
         let activity = requester.clock.activity().clone();
-        tasks.spawn(activity.track(async move {
+        // Boxed, because the future is large and is moved several times before its first poll.
+        tasks.spawn(activity.track(Box::pin(async move {
             for (ticket, request) in requests {
                 requester.process(ticket, &definition, &request).await;
             }
-        }));
+        })));
     }
 
     /// Aborts the runs of a device and waits until their tasks have ended. The tickets of requests

@@ -424,7 +424,8 @@ async fn a_stop_aborts_requests_in_progress() {
     let ids = fixture.call(&[write("pump.local", 502, 10, 7)]);
     fixture.wait_quiescent().await;
     let _pauses = fixture.peers.pause().await;
-    assert_eq!(fixture.codes(&ids), [-1]);
+    // A house aborts the action before. Here its client lives, and the end of the connection has woken it.
+    assert_eq!(fixture.codes(&ids), [-4]);
     fixture.peers.start().await;
     fixture.advance(SECOND * 2).await;
     assert_eq!(fixture.register(10), 0, "what was under way is gone");

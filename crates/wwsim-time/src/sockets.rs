@@ -46,10 +46,26 @@ pub fn reachable_address(listen_address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen_address.port())
 }
 
+/// True if an accepted connection has the options of its listener, so that they are set once.
+const OPTIONS_ARE_INHERITED: bool = cfg!(target_os = "linux");
+
+/// An accepted connection with the addresses of its two ends, as far as no system call has to ask for them.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The address of the client.
+    pub client: SocketAddr,
+    /// The address that the client connected to. `None` if the listener is bound to every address.
+    pub server: Option<SocketAddr>,
+}
+
 /// A listening socket that one task can stop while another waits for its next connection.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    /// The address of the connections. `None` if the socket is bound to every address.
+    address: Option<SocketAddr>,
     /// True once [`Listener::stop`] was called: what `accept` fails with from then on is no error.
     stopped: AtomicBool,
     /// True while the system refuses to accept, so that the log says it once.
@@ -59,8 +75,13 @@ pub struct Listener {
 impl Listener {
     /// Takes over a listening socket.
     #[must_use]
-    pub const fn new(socket: TcpListener) -> Self {
-        Self { socket, stopped: AtomicBool::new(false), failing: AtomicBool::new(false) }
+    pub fn new(socket: TcpListener) -> Self {
+        if OPTIONS_ARE_INHERITED {
+            // Replies are only slower without it.
+            let _ = SockRef::from(&socket).set_tcp_nodelay(true);
+        }
+        let address = socket.local_addr().ok().filter(|address| !address.ip().is_unspecified());
+        Self { socket, address, stopped: AtomicBool::new(false), failing: AtomicBool::new(false) }
     }
 
     /// Returns the socket.
@@ -71,13 +92,20 @@ impl Listener {
 
     /// Waits for the next connection. `None` if the listener was stopped.
     pub async fn accept(&self) -> Option<TcpStream> {
+        self.accept_with_addresses().await.map(|accepted| accepted.stream)
+    }
+
+    /// Waits for the next connection, and returns it with its addresses. `None` if the listener was stopped.
+    pub async fn accept_with_addresses(&self) -> Option<Accepted> {
         loop {
             match self.socket.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, client)) => {
                     self.failing.store(false, Ordering::Relaxed);
-                    // If it fails, the client has left already.
-                    let _ = stream.set_nodelay(true);
-                    return Some(stream);
+                    if !OPTIONS_ARE_INHERITED {
+                        // If it fails, the client has left already.
+                        let _ = stream.set_nodelay(true);
+                    }
+                    return Some(Accepted { stream, client, server: self.address });
                 }
                 Err(_) if self.stopped.load(Ordering::Acquire) => return None,
                 // The client left before it was accepted.
@@ -239,6 +267,19 @@ mod tests {
         assert_eq!(reached("0.0.0.0:80"), "127.0.0.1:80");
         assert_eq!(reached("[::]:80"), "[::1]:80");
         assert_eq!(reached("127.0.0.2:80"), "127.0.0.2:80");
+    }
+
+    #[tokio::test]
+    async fn accepted_connections_send_at_once_and_know_their_addresses() {
+        for (listens_at, has_address) in [("127.0.0.1:0", true), ("0.0.0.0:0", false)] {
+            let mut port = Port::bind(listens_at.parse().unwrap(), 1).unwrap();
+            let listener = port.open(1).unwrap();
+            let client = TcpStream::connect(reachable_address(port.address())).await.unwrap();
+            let accepted = listener.accept_with_addresses().await.unwrap();
+            assert!(accepted.stream.nodelay().unwrap(), "{listens_at}");
+            assert_eq!(accepted.client, client.local_addr().unwrap());
+            assert_eq!(accepted.server, has_address.then(|| client.peer_addr().unwrap()));
+        }
     }
 
     #[tokio::test]

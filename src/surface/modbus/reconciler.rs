@@ -6,15 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use super::session::DeviceSession;
 use super::{ListenState, ServerShared, desired_port};
 use crate::clock::{Sleep, VirtualTime};
 use crate::fault::FaultListener;
 use crate::modbus::limits::MODBUS_BACKLOG;
 use crate::modbus::server::{Acceptor, Connections};
-use crate::net::sockets::{self, Listener};
+use crate::net::sockets::{self, Accepted, Listener};
 
 /// Real time before the next attempt to bind a port that was in use.
 const BIND_RETRY: Duration = Duration::from_secs(1);
@@ -77,8 +75,8 @@ impl DeviceListenerReconciler {
                 result = changes.changed() => if result.is_err() { return },
                 () = &mut self.next_evaluation => {}
                 accepted = self.acceptor.accept(retry) => {
-                    if let Some(stream) = accepted {
-                        self.admit(stream);
+                    if let Some(accepted) = accepted {
+                        self.admit(accepted);
                         continue;
                     }
                 }
@@ -101,8 +99,8 @@ impl DeviceListenerReconciler {
         self.shared.parts.device.set_modbus_applied(Some(change));
     }
 
-    fn admit(&self, stream: TcpStream) {
-        let stream = self.shared.parts.connection_registry.track_server(stream);
+    fn admit(&self, accepted: Accepted) {
+        let stream = self.shared.parts.connection_registry.track_accepted(accepted);
         self.acceptor.connections().admit(stream, DeviceSession::new(Arc::clone(&self.shared)));
     }
 

@@ -8,14 +8,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::{Connection, ModbusHandler};
 use wwsim_time::clock::ActivityTracker;
 use wwsim_time::gate::{ClosedGate, Gate};
 use wwsim_time::inflight::TrackedStream;
-use wwsim_time::sockets::Listener;
+use wwsim_time::sockets::{Accepted, Listener};
 use wwsim_time::tasks::Tasks;
 
 /// The maximum number of connections whose client has left while its request is in its delay. The
@@ -93,7 +92,7 @@ impl Connections {
             return;
         };
         stream.hold_permit(client_permit);
-        let connection = Connection::new(handler, stream);
+        let connection = Box::new(Connection::new(handler, stream));
         let (gate, reset_signal) = (self.gate.clone(), self.reset_signal.subscribe());
         self.tasks.spawn(self.activity.track(async move {
             connection.serve(gate, reset_signal).await;
@@ -144,14 +143,14 @@ impl Acceptor {
 
     /// Waits for the next connection. A closed acceptor returns `None` after `open_retry` of real
     /// time, so that the owner tries to open it again; without `open_retry` it waits for ever.
-    pub async fn accept(&self, open_retry: Option<Duration>) -> Option<TcpStream> {
+    pub async fn accept(&self, open_retry: Option<Duration>) -> Option<Accepted> {
         let Some(listener) = self.listener.as_deref() else {
             let Some(open_retry) = open_retry else { return std::future::pending().await };
             tokio::time::sleep(open_retry).await;
             return None;
         };
-        match listener.accept().await {
-            Some(stream) => Some(stream),
+        match listener.accept_with_addresses().await {
+            Some(accepted) => Some(accepted),
             // The port was closed by its owner, who also ends the task that waits here.
             None => std::future::pending().await,
         }

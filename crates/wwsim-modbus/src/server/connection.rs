@@ -66,7 +66,7 @@ pub struct Connection<H> {
     handler: H,
     stream: TrackedStream,
     read_state: ReadState,
-    inbox: Vec<u8>,
+    inbox: Inbox,
     /// Requests that wait for an earlier one with the same ordering key.
     waiting: VecDeque<ReceivedRequest>,
     /// Requests in their delay, at most one for each ordering key.
@@ -90,6 +90,46 @@ enum ReadState {
     HalfClosed,
     /// Received bytes are discarded. They are read only to notice when the client leaves.
     Draining,
+}
+
+/// Received bytes of which no request is made yet, in a buffer that is cleared only once.
+#[derive(Debug)]
+struct Inbox {
+    buffer: [u8; INBOX_CAPACITY],
+    len: usize,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { buffer: [0; INBOX_CAPACITY], len: 0 }
+    }
+}
+
+impl Inbox {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+
+    /// Returns the part of the buffer to which bytes can be read.
+    fn free(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.len..]
+    }
+
+    /// Adds the first `count` bytes of the free part.
+    fn add(&mut self, count: usize) {
+        self.len = (self.len + count).min(self.buffer.len());
+    }
+
+    /// Removes the first `count` bytes.
+    fn remove(&mut self, count: usize) {
+        let count = count.min(self.len);
+        self.buffer.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+
+    fn clear(&mut self) {
+        self.len = 0;
+    }
 }
 
 /// A received request in a buffer of its own.
@@ -141,7 +181,7 @@ impl<H: ModbusHandler> Connection<H> {
             handler,
             stream,
             read_state: ReadState::Open,
-            inbox: Vec::with_capacity(INBOX_CAPACITY),
+            inbox: Inbox::default(),
             waiting: VecDeque::new(),
             delayed: Vec::new(),
             outbox: Outbox::default(),
@@ -154,7 +194,9 @@ impl<H: ModbusHandler> Connection<H> {
 
     /// Serves the connection until it ends, or resets it when `reset_signal` is notified. While the gate is
     /// closed, a connection that waits for its next request waits on, and any other one ends.
-    pub async fn serve(mut self, gate: Gate, mut reset_signal: watch::Receiver<()>) {
+    ///
+    /// Boxed, because the buffers in it would be copied each time that the future is moved.
+    pub async fn serve(mut self: Box<Self>, gate: Gate, mut reset_signal: watch::Receiver<()>) {
         let end = loop {
             let mut pass = tokio::select! {
                 biased;
@@ -184,7 +226,7 @@ impl<H: ModbusHandler> Connection<H> {
     /// house has no next request, and the end of its connection would be in flight until it is read.
     fn waits_for_request(&self) -> bool {
         self.read_state == ReadState::Open
-            && self.inbox.is_empty()
+            && self.inbox.bytes().is_empty()
             && self.waiting.is_empty()
             && self.delayed.is_empty()
             && self.outbox.backlog() == (0, 0)
@@ -294,7 +336,7 @@ impl<H: ModbusHandler> Connection<H> {
     fn take_requests(&mut self) -> bool {
         let mut consumed = 0;
         while self.read_state == ReadState::Open && self.has_room() {
-            match wire::split_frame(&self.inbox[consumed..]) {
+            match wire::split_frame(&self.inbox.bytes()[consumed..]) {
                 Ok(Some((frame, length))) => {
                     let request = ReceivedRequest::new(&frame);
                     consumed += length;
@@ -311,23 +353,23 @@ impl<H: ModbusHandler> Connection<H> {
                 }
             }
         }
-        self.inbox.drain(..consumed);
+        self.inbox.remove(consumed);
         consumed > 0
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let room = INBOX_CAPACITY - self.inbox.len();
-        if self.read_state == ReadState::HalfClosed || room == 0 || !self.has_room() {
+        let has_room = !self.inbox.free().is_empty() && self.has_room();
+        if self.read_state == ReadState::HalfClosed || !has_room {
             return Poll::Pending;
         }
-        let mut chunk = [0; INBOX_CAPACITY];
-        let mut buffer = ReadBuf::new(&mut chunk[..room]);
-        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        let mut buffer = ReadBuf::new(self.inbox.free());
+        let result = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        let read = buffer.filled().len();
         self.idle_timer.restart();
-        if read.is_err() || buffer.filled().is_empty() {
+        if result.is_err() || read == 0 {
             self.read_state = ReadState::HalfClosed;
         } else if self.read_state == ReadState::Open {
-            self.inbox.extend_from_slice(buffer.filled());
+            self.inbox.add(read);
         }
         Poll::Ready(())
     }
@@ -405,25 +447,36 @@ pub const OUTCOME_OK: &str = "ok";
 struct IdleTimer {
     limit: Duration,
     last: Instant,
+    /// True if bytes were received or sent since the timer was last looked at, which is at the end of each
+    /// poll of the connection.
+    is_restarted: bool,
     timer: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl IdleTimer {
     fn new(limit: Duration) -> Self {
-        Self { limit, last: Instant::now(), timer: Box::pin(tokio::time::sleep(limit)) }
+        Self {
+            limit,
+            last: Instant::now(),
+            is_restarted: false,
+            timer: Box::pin(tokio::time::sleep(limit)),
+        }
     }
 
     fn restart(&mut self) {
-        self.last = Instant::now();
+        self.is_restarted = true;
     }
 
     /// Completes once no byte was received or sent for the whole limit. While the connection is
     /// busy, the timer starts again.
     fn poll(&mut self, busy: bool, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.is_restarted) {
+            self.last = Instant::now();
+        }
         loop {
             ready!(self.timer.as_mut().poll(context));
             if busy {
-                self.restart();
+                self.last = Instant::now();
             }
             // The timer is set anew only when it fires, not with every request.
             let rest = self.limit.saturating_sub(self.last.elapsed());

@@ -4,11 +4,9 @@ use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::net::TcpStream;
-
 use wwsim_time::clock::Sleep;
 use wwsim_time::inflight::ConnectionRegistry;
-use wwsim_time::sockets::{ACCEPT_RETRY, Port};
+use wwsim_time::sockets::{ACCEPT_RETRY, Accepted, Port};
 
 use super::session::SlaveSession;
 use super::{ListenerVerdict, Slave, SlaveEvent};
@@ -85,8 +83,8 @@ impl SlaveListenerReconciler {
                 biased;
                 () = &mut *until => return,
                 accepted = self.acceptor.accept((!self.refusing).then_some(ACCEPT_RETRY)) => {
-                    if let Some(stream) = accepted {
-                        self.admit(stream);
+                    if let Some(accepted) = accepted {
+                        self.admit(accepted);
                     } else {
                         self.open();
                         self.publish_state();
@@ -96,8 +94,8 @@ impl SlaveListenerReconciler {
         }
     }
 
-    fn admit(&self, stream: TcpStream) {
-        let stream = self.connection_registry.track_server(stream);
+    fn admit(&self, accepted: Accepted) {
+        let stream = self.connection_registry.track_accepted(accepted);
         let session =
             SlaveSession { slave: Arc::clone(&self.slave), peer_info: stream.peer_info() };
         self.acceptor.connections().admit(stream, session);
