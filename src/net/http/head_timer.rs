@@ -54,7 +54,7 @@ impl Future for HeadDeadline {
             if sleep.deadline() >= deadline {
                 return Poll::Ready(());
             }
-            // It was set for an earlier head, which came in time.
+            // The timer was set for an earlier head, which came in time.
             sleep.as_mut().reset(deadline);
         }
     }

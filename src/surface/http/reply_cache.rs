@@ -22,7 +22,7 @@ use crate::meter::{MeterIdentity, MeterStatus, Reading};
 #[derive(Debug, Default)]
 pub(super) struct ReplyCache(Mutex<Vec<Entry>>);
 
-/// What is kept of one path.
+/// The kept state of one path.
 #[derive(Debug)]
 struct Entry {
     path: &'static str,
@@ -55,7 +55,7 @@ struct SnapshotSources {
     view: ViewSources,
     boot: Boot,
     pairing: Option<Pairing>,
-    seconds: Seconds,
+    seconds: SnapshotSeconds,
     status: MeterStatus,
     meter: Option<Weak<MeterIdentity>>,
     reading: Option<Weak<Reading>>,
@@ -64,7 +64,7 @@ struct SnapshotSources {
 
 /// The times of a snapshot, as precisely as replies show them. Each begins its seconds at another instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seconds {
+struct SnapshotSeconds {
     since_start: u64,
     since_boot: u64,
     /// The civil time in seconds, cut off towards 1970, and true if something negative was cut off.
@@ -100,7 +100,7 @@ impl ReplyCache {
         services: Option<ServiceStates>,
         render: impl FnOnce() -> Bytes,
     ) -> Bytes {
-        let seconds = Seconds::of(snapshot);
+        let seconds = SnapshotSeconds::of(snapshot);
         let asked_before = match find(&mut self.lock(), path) {
             Some(Kept::Snapshot(kept)) if kept.0.are_those_of(snapshot, seconds, services) => {
                 return kept.1.clone();
@@ -121,13 +121,12 @@ impl ReplyCache {
 
     fn put(&self, path: &'static str, kept: Kept) {
         let mut entries = self.lock();
-        let previous = match find(&mut entries, path) {
-            Some(entry) => Some(std::mem::replace(entry, kept)),
-            None => {
-                // As many as there are paths at most.
-                entries.push(Entry { path, kept });
-                None
-            }
+        let previous = if let Some(entry) = find(&mut entries, path) {
+            Some(std::mem::replace(entry, kept))
+        } else {
+            // As many as there are paths at most.
+            entries.push(Entry { path, kept });
+            None
         };
         drop(entries);
         drop(previous);
@@ -160,7 +159,7 @@ impl ViewSources {
 }
 
 impl SnapshotSources {
-    fn new(snapshot: &Snapshot, seconds: Seconds, services: Option<ServiceStates>) -> Self {
+    fn new(snapshot: &Snapshot, seconds: SnapshotSeconds, services: Option<ServiceStates>) -> Self {
         let Snapshot { view, meter, .. } = snapshot;
         Self {
             view: ViewSources::new(view),
@@ -177,7 +176,7 @@ impl SnapshotSources {
     fn are_those_of(
         &self,
         snapshot: &Snapshot,
-        seconds: Seconds,
+        seconds: SnapshotSeconds,
         services: Option<ServiceStates>,
     ) -> bool {
         let Snapshot { now: _, time: _, view, meter } = snapshot;
@@ -197,7 +196,7 @@ fn is_same<T>(kept: Option<&Weak<T>>, current: Option<&Arc<T>>) -> bool {
     kept.map(Weak::as_ptr) == current.map(Arc::as_ptr)
 }
 
-impl Seconds {
+impl SnapshotSeconds {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
             since_start: snapshot.now.since_start().as_secs(),
@@ -321,9 +320,9 @@ mod tests {
             renders(&cache, &base());
             renders(&cache, &base());
             assert!(!renders(&cache, &base()), "{name}");
-            let mut changed = base();
-            change(&mut changed, &id);
-            assert!(renders(&cache, &changed), "{name}");
+            let mut other = base();
+            change(&mut other, &id);
+            assert!(renders(&cache, &other), "{name}");
         }
         let (mut first, mut second) = (base(), base());
         (first.meter.reading, second.meter.reading) = (reading(), reading());
