@@ -521,9 +521,11 @@ fn draw_dbm(draws: &mut Draws, min: i8, max: i8) -> i8 {
     libm::round(draws.uniform(f64::from(min), f64::from(max))) as i8
 }
 
-/// Returns slow noise from −1 to 1: one draw each [`RSSI_PERIOD`], interpolated linearly.
+/// Returns slow noise from −1 to 1: one draw each [`RSSI_PERIOD`], interpolated linearly from second to
+/// second (NETWORK-7).
 fn smooth_noise(seed: u64, stream: RandomStream, now: VirtualTime) -> f64 {
-    let periods = now.since_start().as_secs_f64() / RSSI_PERIOD.as_secs_f64();
+    let second = Duration::from_secs(now.since_start().as_secs());
+    let periods = second.as_secs_f64() / RSSI_PERIOD.as_secs_f64();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "time counts up")]
     let index = periods as u64;
     let mut previous = Draws::new(seed, stream, index);

@@ -31,7 +31,8 @@ impl<'a> VariableContext<'a> {
     /// Returns the context of a device at the time of `snapshot`, which must be a snapshot of it.
     #[must_use]
     pub fn new(device: &'a Device, snapshot: &'a Snapshot) -> Self {
-        let (network, plug) = (device.network(snapshot), device.plug_voltages(snapshot));
+        // No variable shows the supercapacitor.
+        let (network, plug) = (device.network(snapshot), device.plug_voltages(snapshot, None));
         Self { identity: device.identity(), snapshot, network, plug }
     }
 }

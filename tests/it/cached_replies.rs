@@ -1,7 +1,15 @@
-//! Cached reply bodies: every change shows in the next GET.
+//! Kept reply bodies: every change shows in the next GET.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Request;
+use wwsim::fault::Engine;
+use wwsim::journal::Journal;
+use wwsim::surface::http::Api;
 
 use crate::load::upload;
 use crate::support::house::{TestHouse, http};
@@ -99,4 +107,150 @@ async fn the_register_map_depends_on_the_query() {
         );
         assert_eq!(house.get("/api/v1/modbus").await.body, compact);
     }
+}
+
+/// The paths whose replies show the time or the meter.
+const SNAPSHOT_PATHS: [&str; 4] =
+    ["/api/v1/report", "/api/v1/report/objects", "/api/v1/system", "/api/v1/variables"];
+
+/// The paths of [`SNAPSHOT_PATHS`] whose replies a change changes.
+const REPORT: &[&str] = &["/api/v1/report"];
+const SYSTEM: &[&str] = &["/api/v1/system"];
+const SHOWN: &[&str] = &["/api/v1/report", "/api/v1/system", "/api/v1/variables"];
+
+/// Returns the replies as an API renders them that has never been asked.
+async fn rendered(house: &TestHouse) -> BTreeMap<&'static str, String> {
+    let clock = house.clock();
+    let journal = Arc::new(Journal::new(clock.clone()));
+    let engine = Arc::new(Engine::new(1, clock.clone(), journal, Vec::new()));
+    let api = Api::new(Arc::clone(&house.device()), engine, clock.clone(), |_| {});
+    let mut replies = BTreeMap::new();
+    for path in SNAPSHOT_PATHS {
+        let request = Request::get(path).body(Empty::<Bytes>::new()).unwrap();
+        let body = api.answer(request).await.bytes().to_vec();
+        replies.insert(path, String::from_utf8(body).unwrap());
+    }
+    replies
+}
+
+/// Requests each path until its reply is kept, compares each reply, and returns them.
+async fn kept(house: &TestHouse, after: &str) -> BTreeMap<&'static str, String> {
+    let expected = rendered(house).await;
+    for path in SNAPSHOT_PATHS {
+        for _ in 0..3 {
+            assert_eq!(house.get(path).await.body, expected[path], "{path} after {after}");
+        }
+    }
+    expected
+}
+
+/// Checks that the replies are right after a change, and that those of `changed` have changed.
+async fn check_change(
+    house: &TestHouse,
+    before: &mut BTreeMap<&'static str, String>,
+    change: &str,
+    changed: &[&str],
+) {
+    let after = kept(house, change).await;
+    for path in changed {
+        assert_ne!(before[path], after[path], "{change} changes {path}");
+    }
+    *before = after;
+}
+
+async fn send(house: &TestHouse, method: &str, path: &str, body: &str) {
+    let answer = http(house.api_address(), method, path, body).await;
+    assert!(answer.status < 300, "{method} {path}: {}", answer.body);
+}
+
+/// The house of the tests below: its seconds, those of its device and those of civil time begin at three instants
+/// once the device has rebooted, and its meter supplies the power.
+const FRACTIONS: &str = "
+    clock: {start: 2026-01-15T18:00:00.300+01:00, speed: manual}
+    device: {power: {usb: false}, power_model: true}
+";
+
+#[tokio::test]
+async fn each_instant_shows_its_own_seconds_and_readings() {
+    let house = TestHouse::start(FRACTIONS).await;
+    house.advance(Duration::from_millis(7_600)).await;
+    send(&house, "POST", "/api/v1/reboot", "").await;
+    wait_rebooted(&house).await;
+    let mut ids = std::collections::BTreeSet::new();
+    for step in 0..200 {
+        house.advance(Duration::from_millis(100)).await;
+        let replies = kept(&house, &format!("step {step}")).await;
+        let report: serde_json::Value = serde_json::from_str(&replies["/api/v1/report"]).unwrap();
+        ids.extend(report["report"]["id"].as_u64());
+    }
+    assert!(ids.len() > 1, "readings came: {ids:?}");
+}
+
+#[tokio::test]
+async fn a_new_reading_shows_within_its_second() {
+    let house = TestHouse::start("").await;
+    let until_next = || house.device().next_reading().unwrap().since(house.clock().now());
+    house.advance(until_next()).await;
+    for _ in 0..5 {
+        let wait = until_next();
+        house.advance(wait.saturating_sub(Duration::from_nanos(1))).await;
+        let mut before = kept(&house, "the instant before a reading").await;
+        house.advance(Duration::from_nanos(1)).await;
+        check_change(&house, &mut before, "a reading", REPORT).await;
+    }
+}
+
+#[tokio::test]
+async fn each_change_shows_at_the_same_instant() {
+    let house = TestHouse::start("device: {power: {usb: false}, power_model: true}").await;
+    house.advance(house.device().next_reading().unwrap().since(house.clock().now())).await;
+    house.advance(Duration::from_secs(30)).await;
+    let mut before = kept(&house, "the start").await;
+    let factor = r#"{"conv_factor": 40}"#;
+    send(&house, "PUT", "/api/v1/meter/settings", factor).await;
+    check_change(&house, &mut before, "a factor", &["/api/v1/report", "/api/v1/variables"]).await;
+    let scaler = r#"[{"obis": "1.7.0", "scaler": 3}]"#;
+    send(&house, "POST", "/api/v1/meter/scalers/custom", scaler).await;
+    check_change(&house, &mut before, "a scaler that this meter does not use", &[]).await;
+    send(&house, "PUT", "/api/v1/settings", r#"{"system": {"name": "cellar"}}"#).await;
+    check_change(&house, &mut before, "a name", &["/api/v1/system", "/api/v1/variables"]).await;
+    send(&house, "POST", "/api/v1/berry", "print(1)").await;
+    send(&house, "PUT", "/api/v1/berry?run=true", "").await;
+    check_change(&house, &mut before, "the start of a script", SYSTEM).await;
+    send(&house, "PUT", "/api/v1/berry?run=false", "").await;
+    check_change(&house, &mut before, "the stop of a script", SYSTEM).await;
+    house.device().set_broker_connected(true);
+    check_change(&house, &mut before, "a connection to a broker", SYSTEM).await;
+    house.device().set_broker_connected(false);
+    check_change(&house, &mut before, "the end of that connection", SYSTEM).await;
+    house.device().drain_supercapacitor(100_000);
+    check_change(&house, &mut before, "a download from the card", SYSTEM).await;
+    let wifi = r#"{"enable": true, "name": "home", "password": "longenough"}"#;
+    send(&house, "PUT", "/api/v1/wifi/sta/settings", wifi).await;
+    check_change(&house, &mut before, "a network", &["/api/v1/system", "/api/v1/variables"]).await;
+    send(&house, "POST", "/api/v1/wifi/wps", "").await;
+    check_change(&house, &mut before, "a pairing", &["/api/v1/system", "/api/v1/variables"]).await;
+    house.add_fault(serde_json::json!({"at": "meter", "effect": "no_data"})).await;
+    house.advance(Duration::from_mins(1)).await;
+    check_change(&house, &mut before, "a silent meter", SHOWN).await;
+    house.reset().await;
+    check_change(&house, &mut before, "a reset", SHOWN).await;
+}
+
+// Ruling: NETWORK-7.
+#[tokio::test]
+async fn signal_strengths_change_from_second_to_second() {
+    let house = TestHouse::start("").await;
+    let wifi = r#"{"enable": true, "name": "home", "password": "longenough"}"#;
+    send(&house, "PUT", "/api/v1/wifi/sta/settings", wifi).await;
+    let rssi = async || house.get("/api/v1/system").await.json()["wifi"]["rssi"].as_i64().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..240 {
+        let strength = rssi().await;
+        seen.insert(strength);
+        house.advance(Duration::from_millis(999)).await;
+        assert_eq!(rssi().await, strength, "within the second");
+        house.advance(Duration::from_millis(1)).await;
+    }
+    assert!(seen.len() > 1, "{seen:?}");
 }

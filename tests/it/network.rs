@@ -259,7 +259,7 @@ async fn the_plug_voltages_depend_on_usb_power() {
     let usb = async |yaml: &str| {
         let house = TestHouse::start(yaml).await;
         let device = house.device();
-        let plug = device.plug_voltages(&device.snapshot());
+        let plug = device.plug_voltages(&device.snapshot(), None);
         (plug.usb.to_f64(), plug.scap.to_f64())
     };
     let (on, full) = usb("").await;

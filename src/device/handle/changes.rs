@@ -56,12 +56,16 @@ impl Watermark {
     /// Waits until the follower has applied all changes up to `count`. Returns at once if there is no
     /// follower.
     async fn wait_for(&self, count: u64) {
-        let reached = |applied: &Option<u64>| applied.is_none_or(|applied| applied >= count);
-        if reached(&self.0.borrow()) {
+        if self.has_reached(count) {
             return;
         }
+        let reached = |applied: &Option<u64>| applied.is_none_or(|applied| applied >= count);
         // This cannot fail: the sender lives as long as the device.
         let _ = self.0.subscribe().wait_for(reached).await;
+    }
+
+    fn has_reached(&self, count: u64) -> bool {
+        self.0.borrow().is_none_or(|applied| applied >= count)
     }
 }
 
@@ -71,6 +75,14 @@ impl Device {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.count.subscribe()
+    }
+
+    /// Returns true if [`Device::wait_persisted`] and [`Device::wait_applied`] have nothing to wait for.
+    #[must_use]
+    pub fn has_followed_changes(&self) -> bool {
+        let Changes { persisted, modbus_applied, sd_log_applied, .. } = &self.changes;
+        let count = self.changes.count();
+        [persisted, modbus_applied, sd_log_applied].iter().all(|applied| applied.has_reached(count))
     }
 
     /// Sets the change count up to which the state is persisted. `None` if nothing is persisted, or nothing

@@ -30,13 +30,18 @@ impl Device {
         }
     }
 
-    /// Returns the voltages on the plugs as they are in `snapshot`.
+    /// Returns the voltages on the plugs as they are in `snapshot`, with that of the supercapacitor if it is
+    /// modelled.
     #[must_use]
-    pub fn plug_voltages(&self, snapshot: &Snapshot) -> PlugVoltages {
+    pub fn plug_voltages(
+        &self,
+        snapshot: &Snapshot,
+        supercapacitor_volts: Option<f64>,
+    ) -> PlugVoltages {
         let (id, site) = (&self.spec.identity.id, &self.spec.site);
         let interface = self.meter.interface();
         let voltages = PlugVoltages::new(snapshot, interface, id, site, self.spec.seed);
-        match self.supercapacitor_volts() {
+        match supercapacitor_volts {
             Some(volts) => PlugVoltages { scap: Decimal::from_f64(volts, 3), ..voltages },
             None => voltages,
         }

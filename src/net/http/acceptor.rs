@@ -13,17 +13,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
+use super::head_timer::HeadTimer;
 use crate::limits;
 use crate::net::gate::{ClosedGate, Gate};
 use crate::net::sockets::{self, Listener, Port};
 use crate::tasks::Tasks;
 
-/// Returns hyper's configuration for all servers of the house. The device sends neither `Date` nor
+/// Returns hyper's configuration for one connection of a server of the house. The device sends neither `Date` nor
 /// `Server` (HTTP-1), and writes header names in title case, as in the published call reply, except
 /// for those in [`header_case`].
 ///
@@ -31,7 +31,7 @@ use crate::tasks::Tasks;
 pub(crate) fn http_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::default())
         // Real time, also between the requests of a connection, because the limit protects the
         // process.
         .header_read_timeout(limits::HTTP_HEADER_TIMEOUT)

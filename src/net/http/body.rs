@@ -52,6 +52,7 @@ where
     if declared > limit {
         return Err(BodyReadError::TooLarge(limit));
     }
+    // On the heap, because it would make the future of each request larger, most of which have no body.
     let whole = async {
         let mut whole = BytesMut::with_capacity(declared);
         while let Some(frame) = body.frame().await {
@@ -64,7 +65,7 @@ where
         Ok(whole.freeze())
     };
     // Real time, because this protects the process from clients; the device does not do it.
-    tokio::time::timeout(limits::HTTP_BODY_TIMEOUT, whole)
+    Box::pin(tokio::time::timeout(limits::HTTP_BODY_TIMEOUT, whole))
         .await
         .unwrap_or(Err(BodyReadError::Stalled))
 }

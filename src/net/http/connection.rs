@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::acceptor::http_builder;
+use super::on_wake::OnWake;
 use crate::net::gate::Pass;
 
 /// The way in which serving a connection ended.
@@ -49,9 +50,10 @@ where
     });
     let stream = CountedStream { inner: stream, progress: Arc::clone(&progress) };
     let mut connection = http_builder().serve_connection(TokioIo::new(stream), counted);
+    let mut recalled = OnWake::new(pass.recalled());
     tokio::select! {
         biased;
-        () = pass.recalled() => {}
+        () = &mut recalled => {}
         ended = &mut connection => return Served::Ended(ended),
     }
     let half_read = !connection.into_parts().read_buf.is_empty();
@@ -70,11 +72,16 @@ struct Progress {
 }
 
 impl Progress {
-    // The stream, the service and the body are polled by the one task of the connection.
+    // The stream, the service and the body are polled by the one task of the connection, so nothing is written
+    // between a load and its store.
     fn is_busy(&self) -> bool {
-        self.unanswered.load(Ordering::Relaxed) > 0
+        self.unanswered() > 0
             || self.unflushed.load(Ordering::Relaxed)
             || self.is_ending.load(Ordering::Relaxed)
+    }
+
+    fn unanswered(&self) -> usize {
+        self.unanswered.load(Ordering::Relaxed)
     }
 }
 
@@ -84,7 +91,7 @@ struct InFlight(Arc<Progress>);
 
 impl InFlight {
     fn begin(progress: &Arc<Progress>) -> Self {
-        progress.unanswered.fetch_add(1, Ordering::Relaxed);
+        progress.unanswered.store(progress.unanswered() + 1, Ordering::Relaxed);
         Self(Arc::clone(progress))
     }
 }
@@ -92,7 +99,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.unflushed.store(true, Ordering::Relaxed);
-        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
+        self.0.unanswered.store(self.0.unanswered() - 1, Ordering::Relaxed);
     }
 }
 

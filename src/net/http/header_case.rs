@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::WWW_AUTHENTICATE;
+use hyper::header::{HeaderName, WWW_AUTHENTICATE};
 use hyper::http::Extensions;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,11 +24,14 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nWWW-Authenticate: x\r\n\r\
 /// hyper's record of the spelling. If it were empty, names would be in title case.
 static HEADER_CASE: LazyLock<Extensions> = LazyLock::new(|| read(REQUEST).unwrap_or_default());
 
-/// Gives a response's header names their own spelling.
+/// Returns true if a header name has its own spelling.
+pub(crate) fn has_own_case(name: &HeaderName) -> bool {
+    name == WWW_AUTHENTICATE
+}
+
+/// Gives those header names of a response that have one their own spelling.
 pub(crate) fn apply_header_case<B>(response: &mut Response<B>) {
-    if response.headers().contains_key(WWW_AUTHENTICATE) {
-        response.extensions_mut().extend(HEADER_CASE.clone());
-    }
+    response.extensions_mut().extend(HEADER_CASE.clone());
 }
 
 /// Reads a request with hyper and returns the extensions, which contain its spelling.

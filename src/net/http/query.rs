@@ -35,7 +35,14 @@ impl<'a> Query<'a> {
 
     /// Returns all names and values in the order of the query.
     pub(crate) fn pairs(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
-        form_urlencoded::parse(self.0.as_bytes())
+        self.0.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            // Most have nothing to decode.
+            if pair.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+                return form_urlencoded::parse(pair.as_bytes()).next().unwrap_or_default();
+            }
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (Cow::Borrowed(name), Cow::Borrowed(value))
+        })
     }
 }
 
@@ -55,6 +62,16 @@ mod tests {
         assert_eq!(id("id="), Ok(Some(String::new())));
         assert_eq!(id("id"), Ok(Some(String::new())));
         assert_eq!(id("ID=1"), Ok(None));
+    }
+
+    #[test]
+    fn the_pairs_are_those_of_a_form() {
+        for query in
+            ["", "&", "&&a=1&", "=", "=b", "a=b=c", "a==&a", "%61=1&b=%3D+%26", "ä=ü", "%=%", "+=+"]
+        {
+            let expected: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+            assert_eq!(Query(query).pairs().collect::<Vec<_>>(), expected, "{query}");
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -292,6 +292,23 @@ impl HttpReply {
     /// Returns the reply as hyper sends it. `consumed` is dropped when hyper has all of its body.
     #[must_use]
     pub fn into_response<G>(self, consumed: G) -> Response<ReplyBody<G>> {
+        self.into_response_within(HeaderMap::with_capacity(COMMON_HEADERS), consumed)
+    }
+
+    /// Returns the reply as [`HttpReply::into_response`] does. Its headers take the place of `request_headers`,
+    /// whose allocation hyper then uses for the next request.
+    #[must_use]
+    pub(crate) fn into_response_within<G>(
+        self,
+        request_headers: HeaderMap,
+        consumed: G,
+    ) -> Response<ReplyBody<G>> {
+        let mut headers = if request_headers.capacity() > KEPT_HEADERS {
+            HeaderMap::with_capacity(COMMON_HEADERS)
+        } else {
+            request_headers
+        };
+        headers.clear();
         let (media_type, rest) = match self.content {
             ReplyContent::Full { media_type, bytes } => (Some(media_type), BodyRest::Piece(bytes)),
             ReplyContent::Sized { media_type, pieces } => {
@@ -302,30 +319,47 @@ impl HttpReply {
             ReplyContent::Empty if self.status == StatusCode::NO_CONTENT => (None, BodyRest::Done),
             ReplyContent::Empty => (None, BodyRest::Piece(Bytes::new())),
         };
-        let mut response = Response::new(());
-        *response.status_mut() = self.status;
-        let headers = response.headers_mut();
         if let Some(media_type) = media_type {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         }
         match &rest {
             BodyRest::Piece(bytes) => {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+                headers.insert(CONTENT_LENGTH, length_value(bytes.len() as u64));
             }
             BodyRest::Sized(pieces) => {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(pieces.remaining));
+                headers.insert(CONTENT_LENGTH, length_value(pieces.remaining));
             }
             BodyRest::Pages(_) | BodyRest::Events(_) | BodyRest::Incomplete | BodyRest::Done => {}
         }
-        headers.extend(self.headers);
+        let has_own_case = self.headers.iter().any(|(name, _)| header_case::has_own_case(name));
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-cache"));
         if self.closes_connection {
             headers.append(CONNECTION, HeaderValue::from_static("close"));
         }
-        header_case::apply_header_case(&mut response);
-        response.map(|()| ReplyBody { rest, _consumed: consumed })
+        let mut response = Response::new(ReplyBody { rest, _consumed: consumed });
+        *response.status_mut() = self.status;
+        *response.headers_mut() = headers;
+        if has_own_case {
+            header_case::apply_header_case(&mut response);
+        }
+        response
     }
+}
+
+/// The headers of most replies: type, length, the two that every reply carries, and one of its own.
+const COMMON_HEADERS: usize = 6;
+/// The capacity up to which the headers of a request are kept for its reply and for the next request.
+const KEPT_HEADERS: usize = 48;
+
+/// Returns the value of `Content-Length`.
+fn length_value(bytes: u64) -> HeaderValue {
+    // Digits are always a value. The conversion of a number would take two allocations.
+    HeaderValue::from_str(itoa::Buffer::new().format(bytes))
+        .unwrap_or_else(|_| HeaderValue::from(bytes))
 }
 
 /// The body of a [`HttpReply`].

@@ -87,8 +87,7 @@ pub(super) fn status(call: &Call<'_>) -> HttpReply {
         Err(refused) => return refused,
     };
     // The bound on the URL bounds their number.
-    let ids: Result<Vec<u64>, InvalidStatusId> = ids.split(',').map(parse_status_id).collect();
-    let entries = match ids {
+    let entries = match parse_status_ids(&ids) {
         Ok(ids) => call.device().status(&ids),
         Err(error) => {
             let message = error.to_string();
@@ -121,6 +120,15 @@ fn render_statuses(entries: &[RequestStatus]) -> String {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("id `{0}`: expected status ids, whole numbers joined by commas, as 139,140")]
 struct InvalidStatusId(String);
+
+fn parse_status_ids(text: &str) -> Result<Vec<u64>, InvalidStatusId> {
+    // As many as the requests of most actions.
+    let mut ids = Vec::with_capacity(4);
+    for id in text.split(',') {
+        ids.push(parse_status_id(id)?);
+    }
+    Ok(ids)
+}
 
 fn parse_status_id(text: &str) -> Result<u64, InvalidStatusId> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

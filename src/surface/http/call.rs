@@ -6,17 +6,17 @@ use bytes::Bytes;
 use hyper::http::request::Parts;
 use tokio::sync::SemaphorePermit;
 
-use super::Api;
-use super::reply_cache::ReplyCache;
+use super::system::ServiceStates;
+use super::{Api, ApiRoute};
 use crate::clock::Clock;
-use crate::device::{Device, Run, View};
+use crate::device::{Device, Run, Snapshot, View};
 use crate::net::http::query::Query;
 
 /// A call that passed all checks.
 pub struct Call<'a> {
     pub(super) api: &'a Api,
     pub(super) head: &'a Parts,
-    pub(super) reply_cache: &'a ReplyCache,
+    pub(super) route: &'static ApiRoute,
     /// The device as it was when the call was checked.
     pub view: View,
     /// The request's body.
@@ -27,7 +27,18 @@ impl Call<'_> {
     /// Returns the cached body of a reply that depends on configuration and firmware alone, not on
     /// the request. `render` is called for the first GET after a change of either.
     pub(super) fn cached_body(&self, render: impl FnOnce() -> Bytes) -> Bytes {
-        self.reply_cache.get_or_render(&self.view, render)
+        self.api.reply_cache.view_body(self.route.path, &self.view, render)
+    }
+
+    /// Returns the kept body of a reply that depends on `snapshot` and perhaps on `services` alone, not on the
+    /// request. `render` is called if anything has changed.
+    pub(super) fn snapshot_body(
+        &self,
+        snapshot: &Snapshot,
+        services: Option<ServiceStates>,
+        render: impl FnOnce() -> Bytes,
+    ) -> Bytes {
+        self.api.reply_cache.snapshot_body(self.route.path, snapshot, services, render)
     }
 
     /// Returns the device.

@@ -38,7 +38,7 @@ pub(super) async fn answer(
 ) -> Result<Response<ReplyBody<BodyConsumed>>, BrokenConnection> {
     if delivery.is_after_last_reply() || api.device.power() != Power::Up {
         // The device is gone. The connection is dropped as soon as its task notices.
-        return hang(request).await;
+        return hang(request.into_body()).await;
     }
     let Verdict { delay, effect } = api.engine.api(&ApiCall {
         device: api.device.identity().id.as_str(),
@@ -51,31 +51,36 @@ pub(super) async fn answer(
         Some(ApiEffect::StaleNonce) => NonceTreatment::Expire,
         _ => NonceTreatment::Accept,
     };
-    let answer = |request| api.answer_at(local, request, treatment);
-    let (mut reply, plan) = match effect {
-        // The engine adds delays up in `delay`, so none is an effect.
-        None | Some(ApiEffect::Delay(_) | ApiEffect::StaleNonce) => {
-            (answer(request).await, DeliveryPlan::Whole)
-        }
-        Some(ApiEffect::Cut { after }) => {
-            (answer(request).await, DeliveryPlan::Cut { remaining: after })
-        }
-        Some(ApiEffect::Drip { bytes, every }) => {
-            (answer(request).await, DeliveryPlan::Drip { bytes, every })
-        }
-        Some(ApiEffect::MalformedJson) => {
-            (answer(request).await.truncate_json(), DeliveryPlan::Whole)
-        }
-        Some(ApiEffect::Status { code, retry_after }) => {
-            (error_reply(api, local, request, code, retry_after).await, DeliveryPlan::Whole)
-        }
+    let (mut head, body) = request.into_parts();
+    let breaks_json = effect == Some(ApiEffect::MalformedJson);
+    let plan = match effect {
+        Some(ApiEffect::Cut { after }) => DeliveryPlan::Cut { remaining: after },
+        Some(ApiEffect::Drip { bytes, every }) => DeliveryPlan::Drip { bytes, every },
         Some(ApiEffect::Reset) => {
             sleep_until(api, due).await;
             delivery.set_end(DeliveryEnd::Reset);
             return Err(BrokenConnection);
         }
-        Some(ApiEffect::Hang) => return hang(request).await,
+        Some(ApiEffect::Hang) => return hang(body).await,
+        // The engine adds delays up in `delay`, so none is an effect.
+        None
+        | Some(
+            ApiEffect::Delay(_)
+            | ApiEffect::StaleNonce
+            | ApiEffect::MalformedJson
+            | ApiEffect::Status { .. },
+        ) => DeliveryPlan::Whole,
     };
+    let mut reply = match effect {
+        Some(ApiEffect::Status { code, retry_after }) => {
+            // On the heap, because it would make the future of each request larger.
+            Box::pin(error_reply(api, local, &head, body, code, retry_after)).await
+        }
+        _ => api.answer_at(local, &head, body, treatment).await,
+    };
+    if breaks_json {
+        reply = reply.truncate_json();
+    }
     sleep_until(api, due).await;
     if reply.closes_connection() {
         delivery.set_end(DeliveryEnd::Linger);
@@ -83,14 +88,15 @@ pub(super) async fn answer(
     let after_delivery = reply.take_after_delivery();
     reply.attach_delivery(delivery);
     let consumed = delivery.start_reply(plan, after_delivery).await;
-    Ok(reply.into_response(consumed))
+    Ok(reply.into_response_within(std::mem::take(&mut head.headers), consumed))
 }
 
 /// Waits until the end of the delay. The timer is set only now, because one that fires while a client
 /// still sends its body would make a manual clock wait for that client.
 async fn sleep_until(api: &Api, due: Option<VirtualTime>) {
     if let Some(due) = due {
-        api.clock.sleep_until(due).await;
+        // On the heap, because it would make the future of each request larger.
+        Box::pin(api.clock.sleep_until(due)).await;
     }
 }
 
@@ -98,22 +104,22 @@ async fn sleep_until(api: &Api, due: Option<VirtualTime>) {
 async fn error_reply(
     api: &Api,
     local: Option<LocalAddr>,
-    request: Request<Incoming>,
+    head: &Parts,
+    body: Incoming,
     code: u16,
     retry_after: Option<u32>,
 ) -> HttpReply {
-    let (head, body) = request.into_parts();
     let replaced = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reason = replaced.canonical_reason().unwrap_or("Error");
     let key = reason.to_ascii_lowercase().replace([' ', '-'], "_").replace('\'', "");
     let mut reply = HttpReply::error(replaced, &key, &reason.to_ascii_lowercase());
     if let Some(header) = status::required_header(code) {
-        reply = add_required_header(api, &head, reply, header);
+        reply = add_required_header(api, head, reply, header);
     }
     if let Some(seconds) = retry_after {
         reply = reply.with_header(RETRY_AFTER, &seconds.to_string());
     }
-    let reply = api.add_cors_headers(local, &head, reply);
+    let reply = api.add_cors_headers(local, head, reply);
     if body::discard(body).await { reply } else { reply.with_close() }
 }
 
@@ -137,8 +143,7 @@ fn add_required_header(api: &Api, head: &Parts, reply: HttpReply, header: Header
 
 /// Never answers. The body is discarded, because hyper notices a disconnect only if nothing is left to
 /// read.
-async fn hang<T>(request: Request<Incoming>) -> T {
-    let mut body = request.into_body();
+async fn hang<T>(mut body: Incoming) -> T {
     while let Some(Ok(_)) = body.frame().await {}
     std::future::pending().await
 }

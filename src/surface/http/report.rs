@@ -12,13 +12,16 @@ use crate::net::http::json::{JsonWriter, UpperHex};
 
 /// Returns the newest reading, with the meter and the device.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
-    let device = call.device();
-    HttpReply::raw_json(StatusCode::OK, render_report(device, &device.snapshot()))
+    let (device, snapshot) = (call.device(), call.device().snapshot());
+    let render = || render_report(device, &snapshot).into();
+    HttpReply::raw_json(StatusCode::OK, call.snapshot_body(&snapshot, None, render))
 }
 
 /// Returns the raw objects of the newest reading.
 pub(super) fn objects(call: &Call<'_>) -> HttpReply {
-    HttpReply::raw_json(StatusCode::OK, render_objects(&call.device().snapshot()))
+    let snapshot = call.device().snapshot();
+    let body = call.snapshot_body(&snapshot, None, || render_objects(&snapshot).into());
+    HttpReply::raw_json(StatusCode::OK, body)
 }
 
 /// The quantities in the order of the report: by the part of the report to which they belong, and within

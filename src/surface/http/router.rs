@@ -35,18 +35,17 @@ pub struct Api {
     pub(super) streams: Arc<Tasks>,
     authenticator: Authenticator,
     refused_origins: RefusedOrigins,
-    /// The cached GET replies, one for each of [`ROUTES`].
-    reply_caches: Box<[ReplyCache]>,
+    pub(super) reply_cache: ReplyCache,
     pub(super) start_run: Box<dyn Fn(Run) + Send + Sync>,
     /// Permits one upload at a time.
     pub(super) upload_permit: Semaphore,
 }
 
-/// The endpoint of a request, with the cache of its path.
+/// The endpoint of a request, with its route.
 #[derive(Clone, Copy)]
-struct MatchedEndpoint<'a> {
+struct MatchedEndpoint {
+    route: &'static ApiRoute,
     endpoint: &'static ApiEndpoint,
-    reply_cache: &'a ReplyCache,
 }
 
 impl Api {
@@ -64,7 +63,7 @@ impl Api {
             authenticator: Authenticator::new(device.access_policy().digest, clock.clone()),
             clock,
             refused_origins: RefusedOrigins::default(),
-            reply_caches: ROUTES.iter().map(|_| ReplyCache::default()).collect(),
+            reply_cache: ReplyCache::default(),
             start_run: Box::new(start_run),
             upload_permit: Semaphore::new(1),
             device,
@@ -82,7 +81,8 @@ impl Api {
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        self.answer_at(None, request, NonceTreatment::Accept).await
+        let (head, body) = request.into_parts();
+        self.answer_at(None, &head, body, NonceTreatment::Accept).await
     }
 
     /// Answers a request on a connection with this local address.
@@ -92,23 +92,23 @@ impl Api {
     pub(super) async fn answer_at<B>(
         &self,
         local: Option<LocalAddr>,
-        request: Request<B>,
+        head: &Parts,
+        body: B,
         treatment: NonceTreatment,
     ) -> HttpReply
     where
         B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (head, body) = request.into_parts();
         let view = self.device.view();
-        let origin = OriginDecision::evaluate(&head, local, &self.device, &view);
+        let origin = OriginDecision::evaluate(head, local, &self.device, &view);
         if origin == OriginDecision::Deny {
-            self.refused_origins.log_once(&head, &self.device);
+            self.refused_origins.log_once(head, &self.device);
             return discard_body(cors::refusal_reply(), body).await;
         }
-        if let Some(reply) = origin.preflight_reply(&head) {
+        if let Some(reply) = origin.preflight_reply(head) {
             return discard_body(reply, body).await;
         }
-        origin.add_headers(self.authenticate_and_answer(&head, view, body, treatment).await)
+        origin.add_headers(self.authenticate_and_answer(head, view, body, treatment).await)
     }
 
     /// Adds the CORS headers to a reply of the fault layer.
@@ -138,7 +138,8 @@ impl Api {
                 return discard_body(self.unauthorized(&view, refusal), body).await;
             }
             AuthDecision::NeedsBody => {
-                return self.answer_auth_int(head, view, body, treatment).await;
+                // On the heap, because it would make the future of each request larger.
+                return Box::pin(self.answer_auth_int(head, view, body, treatment)).await;
             }
         }
         match self.match_endpoint(head, &view) {
@@ -184,7 +185,7 @@ impl Api {
 
     async fn handle(
         &self,
-        matched: MatchedEndpoint<'_>,
+        matched: MatchedEndpoint,
         head: &Parts,
         view: View,
         body: Bytes,
@@ -196,7 +197,7 @@ impl Api {
     /// Calls the handler. `upload` returns the body for a handler that reads it itself.
     async fn run_handler(
         &self,
-        matched: MatchedEndpoint<'_>,
+        matched: MatchedEndpoint,
         call: &Call<'_>,
         upload: impl FnOnce() -> body::BodyStream,
     ) -> HttpReply {
@@ -205,10 +206,13 @@ impl Api {
             Handler::Async(handler) => handler(call).await,
             Handler::Streaming(handler) => handler(call, upload()).await,
         };
-        if matched.endpoint.method != Method::Get {
+        if matched.endpoint.method != Method::Get && !self.device.has_followed_changes() {
             // A client that has the reply must find the change in effect, also after a crash.
-            self.device.wait_persisted().await;
-            self.device.wait_applied(APPLY_TIMEOUT).await;
+            Box::pin(async {
+                self.device.wait_persisted().await;
+                self.device.wait_applied(APPLY_TIMEOUT).await;
+            })
+            .await;
         }
         reply
     }
@@ -224,17 +228,17 @@ impl Api {
     }
 
     /// Checks path, method and licence, in this order.
-    fn match_endpoint(&self, head: &Parts, view: &View) -> Result<MatchedEndpoint<'_>, HttpReply> {
+    fn match_endpoint(&self, head: &Parts, view: &View) -> Result<MatchedEndpoint, HttpReply> {
         let path = head.uri.path();
-        let mut routes = ROUTES.iter().zip(&self.reply_caches);
-        let matched = routes.find(|(route, _)| route.matches(path) && route.exists(view.firmware));
-        let Some((route, reply_cache)) = matched else {
+        let mut routes = ROUTES.iter();
+        let matched = routes.find(|route| route.matches(path) && route.exists(view.firmware));
+        let Some(route) = matched else {
             let message = "there is nothing at this path";
             return Err(HttpReply::error(StatusCode::NOT_FOUND, "not_found", message));
         };
         let endpoint = route.endpoint(head.method.as_str())?;
         self.check_license(route)?;
-        Ok(MatchedEndpoint { endpoint, reply_cache })
+        Ok(MatchedEndpoint { route, endpoint })
     }
 
     fn check_license(&self, route: &ApiRoute) -> Result<(), HttpReply> {
@@ -259,8 +263,8 @@ where
     if body::discard(body).await { reply } else { reply.with_close() }
 }
 
-impl<'a> MatchedEndpoint<'a> {
-    fn call(self, api: &'a Api, head: &'a Parts, view: View, body: Bytes) -> Call<'a> {
-        Call { api, head, reply_cache: self.reply_cache, view, body }
+impl MatchedEndpoint {
+    fn call<'a>(self, api: &'a Api, head: &'a Parts, view: View, body: Bytes) -> Call<'a> {
+        Call { api, head, route: self.route, view, body }
     }
 }

@@ -14,7 +14,7 @@ use super::cors::LocalAddr;
 use super::{Api, fault};
 use crate::net::gate::{ClosedGate, Gate};
 use crate::net::http::{
-    DeliveryControl, FaultyStream, Served, TcpAcceptor, WriteTimeoutStream, serve_requests,
+    DeliveryControl, FaultyStream, OnWake, Served, TcpAcceptor, WriteTimeoutStream, serve_requests,
 };
 use crate::net::sockets::Port;
 
@@ -123,9 +123,10 @@ async fn serve_connection(mut stream: TcpStream, gate: Gate, api: Arc<Api>) {
         let stream = FaultyStream::new(stream, Arc::clone(&delivery), api.clock.clone());
         let service =
             service_fn(|request: Request<Incoming>| fault::answer(&api, request, local, &delivery));
+        let mut reset = OnWake::new(delivery.reset_requested());
         let served = tokio::select! {
             biased;
-            () = delivery.reset_requested() => return,
+            () = &mut reset => return,
             served = serve_requests(stream, service, &mut pass) => served,
         };
         match served {

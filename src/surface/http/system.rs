@@ -15,21 +15,42 @@ use crate::net::http::json::JsonWriter;
 
 /// Returns the device and its connections.
 pub(super) fn show(call: &Call<'_>) -> HttpReply {
-    let device = call.device();
-    HttpReply::raw_json(StatusCode::OK, render_system(device, &device.snapshot()))
+    let (device, snapshot) = (call.device(), call.device().snapshot());
+    let services = ServiceStates::of(device);
+    let render = || render_system(device, &snapshot, services).into();
+    HttpReply::raw_json(StatusCode::OK, call.snapshot_body(&snapshot, Some(services), render))
 }
 
-fn render_system(device: &Device, snapshot: &Snapshot) -> String {
+/// The states that a snapshot does not have, as they were when they were asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ServiceStates {
+    is_script_running: bool,
+    broker_connected: bool,
+    /// `None` unless the supercapacitor is modelled.
+    supercapacitor_volts: Option<f64>,
+}
+
+impl ServiceStates {
+    fn of(device: &Device) -> Self {
+        Self {
+            is_script_running: device.is_script_running(),
+            broker_connected: device.broker_connected(),
+            supercapacitor_volts: device.supercapacitor_volts(),
+        }
+    }
+}
+
+fn render_system(device: &Device, snapshot: &Snapshot, services: ServiceStates) -> String {
     let network = device.network(snapshot);
     let mut json = JsonWriter::with_capacity(2048);
     json.begin();
-    write_device(&mut json, device, snapshot);
-    write_clouds(&mut json, device, snapshot, &network);
+    write_device(&mut json, device, snapshot, services);
+    write_clouds(&mut json, device, snapshot, &network, services);
     if Profile::new(snapshot.view.firmware).has(Feature::Berry) {
         json.object("services");
         json.object("berry");
         json.object("execution_status");
-        json.word("state", if device.is_script_running() { "RUNNING" } else { "IDLE" });
+        json.word("state", if services.is_script_running { "RUNNING" } else { "IDLE" });
         json.end();
         json.end();
         json.end();
@@ -54,7 +75,12 @@ fn render_system(device: &Device, snapshot: &Snapshot) -> String {
     json.into_string()
 }
 
-fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
+fn write_device(
+    json: &mut JsonWriter,
+    device: &Device,
+    snapshot: &Snapshot,
+    services: ServiceStates,
+) {
     let now = snapshot.system_time();
     json.object("device");
     json.text("name", &snapshot.view.config.settings.system.name);
@@ -71,7 +97,7 @@ fn write_device(json: &mut JsonWriter, device: &Device, snapshot: &Snapshot) {
     json.word("date", booted.date());
     json.word("time", booted.time());
     json.end();
-    let plugs = device.plug_voltages(snapshot);
+    let plugs = device.plug_voltages(snapshot, services.supercapacitor_volts);
     json.object("plug");
     for (key, volts) in
         [("v_usb", plugs.usb), ("v_mbus", plugs.mbus), ("v_p1", plugs.p1), ("v_scap", plugs.scap)]
@@ -103,6 +129,7 @@ fn write_clouds(
     device: &Device,
     snapshot: &Snapshot,
     network: &NetworkState,
+    services: ServiceStates,
 ) {
     let cloud = &snapshot.view.config.settings.services.cloud;
     let online = network.is_online();
@@ -126,7 +153,7 @@ fn write_clouds(
     json.end();
     for (key, enabled, connected) in [
         ("solar_manager", cloud.solar_manager, cloud.solar_manager && online),
-        ("mqtc", snapshot.view.config.mqtt.enable, device.broker_connected()),
+        ("mqtc", snapshot.view.config.mqtt.enable, services.broker_connected),
         ("stromkonto", cloud.stromkonto, cloud.stromkonto && online),
     ] {
         json.object(key);

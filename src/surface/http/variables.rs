@@ -11,16 +11,21 @@ use crate::net::http::json::JsonWriter;
 
 /// Returns every variable as an object of its own, in the order of the table.
 pub(super) fn list(call: &Call<'_>) -> HttpReply {
-    let snapshot = call.device().snapshot();
+    let (device, snapshot) = (call.device(), call.device().snapshot());
+    let render = || render_variables(&VariableContext::new(device, &snapshot)).into();
+    HttpReply::raw_json(StatusCode::OK, call.snapshot_body(&snapshot, None, render))
+}
+
+fn render_variables(context: &VariableContext<'_>) -> String {
     let mut json = JsonWriter::with_capacity(4096);
     json.begin_array();
-    variables::for_each(&VariableContext::new(call.device(), &snapshot), |name, value| {
+    variables::for_each(context, |name, value| {
         json.begin();
         json.text(name, value);
         json.end();
     });
     json.end_array();
-    HttpReply::raw_json(StatusCode::OK, json.into_string())
+    json.into_string()
 }
 
 /// Renders the template in the body.
