@@ -21,7 +21,7 @@ fn plan(kind: MeterKind) -> MeterPlan {
         loads: vec![LoadPlan::heat_pump(), LoadPlan::boiler(), LoadPlan::ev()],
         ..SignalPlan::default()
     };
-    MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
+    MeterPlan { kind: Some(kind), signal: signal.into(), ..MeterPlan::default() }
 }
 
 /// Measures the readings of a day one after another, as subscribers get them: each is built once.

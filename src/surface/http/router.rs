@@ -1,6 +1,6 @@
 //! The API of a device: the checks of a call in their order (HTTP-4), and its handler.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,8 +35,8 @@ pub struct Api {
     pub(super) streams: Arc<Tasks>,
     authenticator: Authenticator,
     refused_origins: RefusedOrigins,
-    /// The cached GET replies, one for each of [`ROUTES`].
-    reply_caches: Box<[ReplyCache]>,
+    /// The cached GET replies, one for each of [`ROUTES`]. Empty before the first request.
+    reply_caches: OnceLock<Box<[ReplyCache]>>,
     pub(super) start_run: Box<dyn Fn(Run) + Send + Sync>,
     /// Permits one upload at a time.
     pub(super) upload_permit: Semaphore,
@@ -64,7 +64,7 @@ impl Api {
             authenticator: Authenticator::new(device.access_policy().digest, clock.clone()),
             clock,
             refused_origins: RefusedOrigins::default(),
-            reply_caches: ROUTES.iter().map(|_| ReplyCache::default()).collect(),
+            reply_caches: OnceLock::new(),
             start_run: Box::new(start_run),
             upload_permit: Semaphore::new(1),
             device,
@@ -226,7 +226,8 @@ impl Api {
     /// Checks path, method and licence, in this order.
     fn match_endpoint(&self, head: &Parts, view: &View) -> Result<MatchedEndpoint<'_>, HttpReply> {
         let path = head.uri.path();
-        let mut routes = ROUTES.iter().zip(&self.reply_caches);
+        let new_caches = || ROUTES.iter().map(|_| ReplyCache::default()).collect();
+        let mut routes = ROUTES.iter().zip(self.reply_caches.get_or_init(new_caches));
         let matched = routes.find(|(route, _)| route.matches(path) && route.exists(view.firmware));
         let Some((route, reply_cache)) = matched else {
             let message = "there is nothing at this path";
