@@ -21,7 +21,7 @@ fn plan(kind: MeterKind) -> MeterPlan {
         loads: vec![LoadPlan::heat_pump(), LoadPlan::boiler(), LoadPlan::ev()],
         ..SignalPlan::default()
     };
-    MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
+    MeterPlan { kind: Some(kind), signal: signal.into(), ..MeterPlan::default() }
 }
 
 /// Measures the readings of a day one after another, as subscribers get them: each is built once.
@@ -75,7 +75,7 @@ fn device_with(rules: Vec<Rule>) -> (Clock, Arc<Device>) {
     let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), rules));
     let identity =
         Identity { id: "A842E39F8124".parse::<DeviceId>().unwrap(), license: License::Plus };
-    let setup = Setup { meter: plan(MeterKind::Kamstrup), ..Setup::new(identity) };
+    let setup = Setup { meter: plan(MeterKind::Kamstrup).into(), ..Setup::new(identity) };
     let device = Device::new(setup, clock.clone(), engine, journal);
     (clock, device)
 }

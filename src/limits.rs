@@ -132,8 +132,8 @@ pub const SCENARIO_MISTAKES: usize = 100;
 
 /// Devices of one house.
 pub const DEVICES: usize = 1000;
-/// File descriptors that a house is said to need beyond two for each listener, of which one keeps the
-/// port while the other is closed: those of the runtime and the state directory, and some connections.
+/// File descriptors that a house is said to need beyond one for each listener: those of the runtime and the
+/// state directory, and some connections.
 pub const SPARE_DESCRIPTORS: u64 = 64;
 /// Addresses of one kind that the start prints: as many as can be taken in at a glance. The ready file has
 /// all of them.

@@ -123,7 +123,7 @@ impl DeviceSummary {
         let device = &runtime.device;
         let identity = device.identity();
         let mut modbus = runtime.modbus.summary();
-        modbus.address = reachable_address(modbus.address);
+        modbus.address = modbus.address.map(reachable_address);
         let ids = |definition: &Definition| {
             definition.actions().iter().map(|action| action.id.to_string()).collect()
         };

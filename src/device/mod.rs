@@ -37,7 +37,7 @@ pub use self::actions::{
 pub use self::civil::CivilTime;
 pub use self::config::Config;
 pub use self::core::{DeviceDocument, ResumeError, ResumePoint};
-pub use self::handle::{Console, Device, Run, Ticket};
+pub use self::handle::{ChangeObserver, Console, Device, Run, Ticket};
 pub use self::hardware::{FirmwareImage, Hardware};
 pub use self::identity::{DeviceId, Firmware, Identity, InvalidDeviceId, InvalidFirmware, License};
 pub use self::power::{Power, RebootCause};

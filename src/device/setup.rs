@@ -22,13 +22,13 @@ pub struct Setup {
     /// The configuration at the first start.
     pub config: Arc<Config>,
     /// The access policy.
-    pub access_policy: AccessPolicy,
+    pub access_policy: Arc<AccessPolicy>,
     /// The meter.
-    pub meter: MeterPlan,
+    pub meter: Arc<MeterPlan>,
     /// The plugs and networks around it.
-    pub site: Site,
+    pub site: Arc<Site>,
     /// The hardware.
-    pub hardware: Hardware,
+    pub hardware: Arc<Hardware>,
     /// The seed of all random values.
     pub seed: u64,
     /// The point to resume from. `None` if the device starts for the first time.
@@ -46,10 +46,10 @@ impl Setup {
             action_policy: ActionPolicy::default(),
             definition: None,
             config: Arc::new(Config::factory(&identity.id)),
-            access_policy: AccessPolicy::default(),
-            meter: MeterPlan::default(),
-            site: Site::default(),
-            hardware: Hardware::default(),
+            access_policy: Arc::default(),
+            meter: Arc::default(),
+            site: Arc::default(),
+            hardware: Arc::default(),
             seed: 0,
             resumed: None,
             sd_folder: None,

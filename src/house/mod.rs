@@ -77,8 +77,10 @@ pub struct DeviceAddress {
     pub id: String,
     /// The URL of its API.
     pub http: String,
-    /// The address of its Modbus server, which listens once the device's settings switch it on.
-    pub modbus: SocketAddr,
+    /// The address of its Modbus server, which listens once the device's settings switch it on. `None` if the
+    /// system chooses its port then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modbus: Option<SocketAddr>,
 }
 
 impl House {
@@ -325,7 +327,7 @@ impl Addresses {
         let devices = core.devices().iter().map(|runtime| DeviceAddress {
             id: runtime.device.identity().id.to_string(),
             http: url(runtime.http.address()),
-            modbus: reachable_address(runtime.modbus.address()),
+            modbus: runtime.modbus.address().map(reachable_address),
         });
         let peers = core.peers();
         let slaves = peers

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::measurement::{Measurement, ModelMeasurement, ReplayMeasurement, without_phases};
 use super::reception::{ReceivedTelegram, ReceptionConditions};
-use super::signal::{Signal, SignalPlan};
+use super::signal::{SharedSignalPlan, Signal};
 use super::{
     Cadence, Interface, MeterIdentity, MeterKind, MeterProfile, Observation, Quantity, Reading,
     ReceptionCursor, Recording, RegisterRounding, ReplayMode, Volume,
@@ -24,7 +24,7 @@ pub struct MeterPlan {
     /// The kind. `None` if no meter is plugged in.
     pub kind: Option<MeterKind>,
     /// The signal that it measures.
-    pub signal: SignalPlan,
+    pub signal: SharedSignalPlan,
     /// Texts of its identity that replace those of its kind.
     pub texts: MeterTexts,
     /// The rounding of its tariff registers.
@@ -39,7 +39,7 @@ impl Default for MeterPlan {
     fn default() -> Self {
         Self {
             kind: Some(MeterKind::default()),
-            signal: SignalPlan::default(),
+            signal: SharedSignalPlan::default(),
             texts: MeterTexts::default(),
             rounding: RegisterRounding::default(),
             encryption_key: None,
@@ -459,7 +459,9 @@ mod tests {
     use crate::fault::{ClockDrift, Episode, MeterEffect, Trigger};
     use crate::limits;
     use crate::meter::MeterStatus;
-    use crate::meter::signal::plan::{LoadPlan, PvPlan, RegisterPlan};
+    use crate::meter::signal::plan::{
+        ConnectionPlan, LoadPlan, Phases, PvPlan, RegisterPlan, SignalPlan,
+    };
 
     const DEVICE: &str = "A842E39F8124";
 
@@ -478,7 +480,7 @@ mod tests {
             },
             ..SignalPlan::default()
         };
-        MeterPlan { kind: Some(kind), signal, ..MeterPlan::default() }
+        MeterPlan { kind: Some(kind), signal: signal.into(), ..MeterPlan::default() }
     }
 
     fn meter(plan: &MeterPlan, seed: u64) -> Meter {
@@ -672,9 +674,8 @@ mod tests {
     fn unused_phases_have_a_voltage_on_p1_only() {
         for kind in MeterKind::ALL {
             let mut plan = plan(kind);
-            plan.signal.loads.clear();
-            plan.signal.pv = None;
-            plan.signal.connection.phases = crate::meter::signal::plan::Phases::One;
+            let connection = ConnectionPlan { phases: Phases::One, ..ConnectionPlan::default() };
+            plan.signal = SignalPlan { connection, ..SignalPlan::default() }.into();
             let reading = reading(&meter(&plan, 1), at(100), &[]);
             let volts = |quantity| reading.get(quantity).unwrap().to_f64();
             for unused in [Quantity::VoltageL2, Quantity::VoltageL3] {

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::io;
 
+use super::StartError;
 use crate::limits;
-use crate::scenario::Scenario;
+use crate::scenario::{DevicePlan, ModbusBind, Scenario};
 
 /// The error number of a process that has too many files open (EMFILE), on every Unix.
 const TOO_MANY_OPEN_FILES: i32 = 24;
@@ -31,10 +32,30 @@ pub(super) fn limit() -> u64 {
 
 /// Returns the number of descriptors that a house needs, with some for its connections.
 pub(crate) fn needed(scenario: &Scenario) -> u64 {
-    // A listener, and the socket that keeps its port while it refuses. A device has two of them.
+    listeners(scenario) + limits::SPARE_DESCRIPTORS
+}
+
+/// Checks that this process may have the descriptors that a house takes at its start, before it takes one.
+///
+/// # Errors
+/// Returns the lack of descriptors.
+pub(super) fn check(scenario: &Scenario) -> Result<(), StartError> {
+    if limit() < MINIMUM + listeners(scenario) {
+        return Err(StartError::descriptors(needed(scenario)));
+    }
+    Ok(())
+}
+
+/// Returns the number of listeners of a house. Each takes one descriptor, open or closed.
+fn listeners(scenario: &Scenario) -> u64 {
+    let modbus = |plan: &&DevicePlan| match plan.modbus.bind {
+        ModbusBind::AtStart => true,
+        ModbusBind::WhenOn => plan.config.settings.services.modbus.enable,
+    };
+    let modbus = scenario.devices.iter().filter(modbus).count();
     let peers = scenario.slaves.len() + scenario.http_targets.len();
-    let listeners = 1 + 2 * scenario.devices.len() + peers;
-    2 * listeners as u64 + limits::SPARE_DESCRIPTORS
+    // The control plane has one, too.
+    (1 + scenario.devices.len() + modbus + peers) as u64
 }
 
 /// Returns true if this error is, or comes from, a lack of descriptors.

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::StartError;
+use super::services::{ServiceTasks, Supervision};
 use crate::action_client::{ActionClient, Runner};
 use crate::clock::{Clock, VirtualTime};
 use crate::device::sd::CardFolder;
@@ -17,13 +17,11 @@ use crate::net::gate::ClosedGate;
 use crate::net::sockets::Port;
 use crate::peers::Peers;
 use crate::scenario::DevicePlan;
-use crate::services::{end_pairings, log_to_sd, start_script};
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
 #[cfg(feature = "mqtt")]
 use crate::surface::mqtt;
 use crate::surface::{http, modbus};
-use crate::tasks::Tasks;
 
 /// The parts of a house that its devices run with.
 pub(super) struct RuntimeParts<'a> {
@@ -54,21 +52,13 @@ pub(crate) struct DeviceRuntime {
     pub mqtt: Arc<mqtt::MqttClient>,
     pub modbus: modbus::DeviceModbusServer,
     #[cfg(feature = "mdns")]
-    announcer: Arc<mdns::Announcer>,
-    clock: Clock,
+    pub(super) announcer: Arc<mdns::Announcer>,
+    pub(super) clock: Clock,
     runner: Arc<Runner>,
-    /// The tasks that run while the device is up, beside its API. Each follows [`Device::changes`]: it
-    /// looks at the newest state after each change, and acts on that alone.
-    services: Tasks,
-    supervision: Mutex<Option<Supervision>>,
-}
-
-/// The task that closes the servers of a device while it reboots. It holds the runtime only while it
-/// acts. It is not aborted but halted, so that it completes a step that it has begun.
-struct Supervision {
-    /// Halts the task, as does the drop of this sender.
-    halt: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    pub(super) services: ServiceTasks,
+    pub(super) handle: Handle,
+    /// This runtime, for its tasks.
+    pub(super) this: Weak<Self>,
 }
 
 impl DeviceRuntime {
@@ -105,7 +95,7 @@ impl DeviceRuntime {
             journal: Arc::clone(parts.journal),
             dial: parts.actions.dialer(),
         });
-        let runtime = Arc::new(Self {
+        let runtime = Arc::new_cyclic(|this| Self {
             device,
             http,
             #[cfg(feature = "mqtt")]
@@ -115,43 +105,31 @@ impl DeviceRuntime {
             announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.actions.runner()),
-            services: Tasks::default(),
-            supervision: Mutex::default(),
+            services: ServiceTasks::default(),
+            handle: Handle::current(),
+            this: this.clone(),
         });
+        let observer: Weak<Self> = runtime.this.clone();
+        runtime.device.set_observer(observer);
         runtime.begin();
         Ok(runtime)
     }
 
-    /// Starts the services, and the supervision that follows reboots.
+    /// Follows the device from now on: its services, and its reboots. A device that resumed in the middle of a
+    /// reboot starts its services at the end of it.
     pub(super) fn begin(self: &Arc<Self>) {
-        // A device that resumed in the middle of a reboot starts its services at the end of it.
-        if self.device.power() == Power::Up {
-            self.start_services();
-        }
-        let (halt, halted) = watch::channel(false);
-        let supervise =
-            supervise(Arc::downgrade(self), Arc::clone(&self.device), self.clock.clone(), halted);
-        let task = tokio::spawn(self.clock.activity().track(supervise));
-        *self.supervision.lock() = Some(Supervision { halt, task });
+        #[cfg(feature = "mqtt")]
+        self.mqtt.begin();
+        self.begin_services();
     }
 
-    /// Starts the services. A device that only records has no service but the SD log.
-    fn start_services(&self) {
-        self.spawn_service(log_to_sd(Arc::clone(&self.device)));
-        if self.device.is_offline() {
-            return;
-        }
-        self.modbus.start(&self.services);
-        #[cfg(feature = "mdns")]
-        self.spawn_service(Arc::clone(&self.announcer).run(
-            Arc::clone(&self.device),
-            self.http.address(),
-            self.modbus.listen_state(),
-        ));
-        #[cfg(feature = "mqtt")]
-        self.spawn_service(Arc::clone(&self.mqtt).run());
-        self.spawn_service(start_script(Arc::clone(&self.device)));
-        self.spawn_service(end_pairings(Arc::clone(&self.device), self.clock.clone()));
+    /// Starts the task that carries out a reboot.
+    pub(super) fn supervise(&self) -> Supervision {
+        let (halt, halted) = watch::channel(false);
+        let supervise =
+            supervise(self.this.clone(), Arc::clone(&self.device), self.clock.clone(), halted);
+        let task = tokio::spawn(self.clock.activity().track(supervise));
+        Supervision { halt, task }
     }
 
     /// Starts the requests of an admitted call.
@@ -159,27 +137,28 @@ impl DeviceRuntime {
         self.runner.start_run(run);
     }
 
-    fn spawn_service(&self, service: impl Future<Output = ()> + Send + 'static) {
-        self.services.spawn(self.clock.activity().track(service));
-    }
-
     /// Ends the services, drops the connections of the Modbus server, and returns when all of them are gone.
     async fn stop_services(&self) {
-        self.services.abort_all().await;
+        self.end_services().await;
         self.modbus.drop_connections().await;
+    }
+
+    async fn end_services(&self) {
+        self.services.abort_all().await;
+        self.device.set_sd_log_applied(None);
     }
 
     /// Ends the services and the connections with a request in flight, and returns when all of them are gone.
     /// The other connections, and new ones, wait until the returned values are dropped.
     /// [`DeviceRuntime::reset`] and [`DeviceRuntime::begin`] are to follow.
-    pub(super) async fn pause(&self) -> [ClosedGate; 2] {
+    pub(super) async fn pause(&self) -> impl Iterator<Item = ClosedGate> + use<> {
         self.end_supervision().await;
         let http = self.http.pause().await;
-        self.services.abort_all().await;
+        self.end_services().await;
         let modbus = self.modbus.pause().await;
         // The device may have been down.
         self.open();
-        [http, modbus]
+        [Some(http), modbus].into_iter().flatten()
     }
 
     /// Returns the device, its SD card and its API to the state of the first start.
@@ -198,8 +177,13 @@ impl DeviceRuntime {
         }
     }
 
+    /// Lets nothing start any more, and ends a reboot where it is.
     async fn end_supervision(&self) {
-        let supervision = self.supervision.lock().take();
+        let supervision = {
+            let mut state = self.services.state();
+            state.begun = false;
+            state.supervision.take()
+        };
         if let Some(Supervision { halt, task }) = supervision {
             halt.send_replace(true);
             // A panic was reported by the panic hook.
@@ -219,9 +203,21 @@ impl DeviceRuntime {
 
     /// Ends the reboot and opens everything again.
     fn come_up(&self) {
+        #[cfg(feature = "mqtt")]
+        self.mqtt.begin();
+        // The services start with this change.
         self.device.finish_reboot();
-        self.start_services();
         self.open();
+    }
+
+    /// Returns true, and lets the supervision end, unless the device reboots again.
+    fn has_come_up(&self) -> bool {
+        let mut state = self.services.state();
+        let up = self.device.power() == Power::Up;
+        if up {
+            state.supervision = None;
+        }
+        up
     }
 
     /// Opens the API, if the device has a network.
@@ -291,16 +287,14 @@ fn http_server(
     })
 }
 
-/// Follows the reboots of a device until it is halted.
+/// Carries out a reboot, and those that follow before it ends, until it is halted.
 async fn supervise(
     runtime: Weak<DeviceRuntime>,
     device: Arc<Device>,
     clock: Clock,
     mut halted: watch::Receiver<bool>,
 ) {
-    let mut changes = device.changes();
     loop {
-        changes.borrow_and_update();
         if let Power::Down { until } = device.power() {
             let Some(up) = runtime.upgrade() else { return };
             up.go_down().await;
@@ -308,16 +302,13 @@ async fn supervise(
             if !sleep_until(&clock, until, &mut halted).await {
                 return;
             }
-        } else {
-            tokio::select! {
-                biased;
-                _ = halted.changed() => return,
-                result = changes.changed() => if result.is_err() { return },
-            }
-            continue;
+            let Some(down) = runtime.upgrade() else { return };
+            down.come_up();
         }
-        let Some(down) = runtime.upgrade() else { return };
-        down.come_up();
+        let Some(runtime) = runtime.upgrade() else { return };
+        if runtime.has_come_up() {
+            return;
+        }
     }
 }
 

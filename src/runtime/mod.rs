@@ -7,6 +7,7 @@ pub(crate) mod descriptors;
 mod device_runtime;
 mod error;
 mod persistence;
+mod services;
 
 use std::collections::HashMap;
 use std::io;
@@ -102,6 +103,7 @@ impl HouseCore {
         state: OpenedState,
         control: Option<SocketAddr>,
     ) -> Result<Arc<Self>, StartError> {
+        descriptors::check(&scenario)?;
         let device_ports = bind_devices(&scenario)?;
         let OpenedState { dir, continuation } = state;
         let Continuation { start, at, devices: resumed } = continuation;

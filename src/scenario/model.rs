@@ -108,7 +108,7 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
 }
 
-/// The plan of a device.
+/// The plan of a device. Cheap to clone: devices share the parts that are equal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
     /// The identity of the device.
@@ -126,13 +126,13 @@ pub struct DevicePlan {
     /// The configuration at the start.
     pub config: Arc<Config>,
     /// The access to its API.
-    pub access_policy: AccessPolicy,
+    pub access_policy: Arc<AccessPolicy>,
     /// The meter.
-    pub meter: MeterPlan,
+    pub meter: Arc<MeterPlan>,
     /// The power, cable and Wi-Fi environment.
-    pub site: Site,
+    pub site: Arc<Site>,
     /// The hardware.
-    pub hardware: Hardware,
+    pub hardware: Arc<Hardware>,
 }
 
 impl Default for DevicePlan {
@@ -147,10 +147,10 @@ impl Default for DevicePlan {
             action_policy: ActionPolicy::default(),
             actions: None,
             config,
-            access_policy: AccessPolicy::default(),
-            meter: MeterPlan::default(),
-            site: Site::default(),
-            hardware: Hardware::default(),
+            access_policy: Arc::default(),
+            meter: Arc::default(),
+            site: Arc::default(),
+            hardware: Arc::default(),
         }
     }
 }
@@ -172,14 +172,24 @@ impl DevicePlan {
             action_policy: self.action_policy,
             definition: self.actions.clone(),
             config: Arc::clone(&self.config),
-            access_policy: self.access_policy.clone(),
-            meter: self.meter.clone(),
-            site: self.site.clone(),
-            hardware: self.hardware.clone(),
+            access_policy: Arc::clone(&self.access_policy),
+            meter: Arc::clone(&self.meter),
+            site: Arc::clone(&self.site),
+            hardware: Arc::clone(&self.hardware),
             seed,
             resumed: None,
             sd_folder: None,
         }
+    }
+
+    /// Shares the parts that are equal to those of `other`.
+    pub(crate) fn share_parts_with(&mut self, other: &Self) {
+        share(&mut self.actions, &other.actions);
+        share(&mut self.config, &other.config);
+        share(&mut self.access_policy, &other.access_policy);
+        share(&mut self.meter, &other.meter);
+        share(&mut self.site, &other.site);
+        share(&mut self.hardware, &other.hardware);
     }
 
     /// Returns the id of the `index`-th device without an id of its own.
@@ -189,18 +199,50 @@ impl DevicePlan {
     }
 }
 
+fn share<T: Clone + PartialEq>(own: &mut T, other: &T) {
+    if own == other {
+        own.clone_from(other);
+    }
+}
+
 /// The plan of a device's own Modbus server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModbusPlan {
     /// The address at which it listens once the device's settings switch it on.
     pub listen: SocketAddr,
+    /// The time from which the house holds the port.
+    pub bind: ModbusBind,
     /// True if function 3 reads the registers, too.
     pub function_3: bool,
 }
 
+/// The time from which the house holds the port of a device's Modbus server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ModbusBind {
+    /// From the start of the house, if the scenario leaves the choice of the port to the system: its number
+    /// is known before the service is on, and stays.
+    #[default]
+    AtStart,
+    /// From when the service is switched on until it is switched off. Without it, the device needs no
+    /// descriptor for Modbus.
+    WhenOn,
+}
+
+impl ModbusPlan {
+    /// Returns true if the house holds the port from its start, whether the service is on or not.
+    #[must_use]
+    pub fn reserves_port(&self) -> bool {
+        self.bind == ModbusBind::AtStart && self.listen.port() == 0
+    }
+}
+
 impl Default for ModbusPlan {
     fn default() -> Self {
-        Self { listen: loopback(DevicePlan::MODBUS_PORT), function_3: false }
+        Self {
+            listen: loopback(DevicePlan::MODBUS_PORT),
+            bind: ModbusBind::AtStart,
+            function_3: false,
+        }
     }
 }
 

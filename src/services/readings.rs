@@ -160,7 +160,7 @@ mod tests {
         let engine = Arc::new(Engine::new(7, clock.clone(), Arc::clone(&journal), Vec::new()));
         let id = "A842E39F8124".parse::<DeviceId>().unwrap();
         let identity = Identity { id, license: License::Plus };
-        let setup = Setup { meter, ..Setup::new(identity) };
+        let setup = Setup { meter: meter.into(), ..Setup::new(identity) };
         let device = Device::new(setup, clock.clone(), Arc::clone(&engine), journal);
         ReadingsFixture { clock, engine, device }
     }

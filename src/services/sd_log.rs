@@ -2,47 +2,45 @@
 
 use std::sync::Arc;
 
-use crate::device::Device;
 use crate::device::sd::SdError;
+use crate::device::{Device, View};
 use crate::journal::Event;
 use crate::services::Readings;
 
-/// Writes the readings of a device to its SD card while `services.sd.enable` is on: a row for the first
+/// Returns true if a device has a log on its SD card to write.
+pub fn is_logging(device: &Device, view: &View) -> bool {
+    device.sd().is_some() && view.config.settings.services.sd.enable
+}
+
+/// Writes the readings of a device to its SD card until `services.sd.enable` is off: a row for the first
 /// reading that comes `services.sd.frequency` whole seconds after the previous row, or after the log was
-/// switched on (SD-1). Returns at once if there is no card.
+/// switched on (SD-1).
 pub async fn log_to_sd(device: Arc<Device>) {
     let Some(card) = device.sd() else { return };
-    let followed = FollowedChanges(&device);
     let mut changes = device.changes();
+    // The log was switched on: no earlier reading becomes a row.
     let mut readings = Readings::new(Arc::clone(&device));
-    let mut last_row = None;
+    let mut last_row = device.clock().now();
     let mut failing = false;
     loop {
         let count = *changes.borrow_and_update();
-        let service = device.view().config.settings.services.sd;
-        if !service.enable {
-            card.close();
-            last_row = None;
-            followed.applied(count);
-            if changes.changed().await.is_err() {
+        let frequency = {
+            let view = device.view();
+            if !is_logging(&device, &view) {
+                card.close();
                 return;
             }
-            continue;
-        }
-        let since = *last_row.get_or_insert_with(|| {
-            // The log was switched on: no earlier reading becomes a row.
-            readings = Readings::new(Arc::clone(&device));
-            device.clock().now()
-        });
-        followed.applied(count);
+            view.config.settings.services.sd.frequency
+        };
+        device.set_sd_log_applied(Some(count));
         let snapshot = tokio::select! {
             biased;
             // The log may have been switched off, or its frequency changed.
             result = changes.changed() => if result.is_err() { return } else { continue },
-            snapshot = readings.next_after(Some(since), service.frequency.into()) => snapshot,
+            snapshot = readings.next_after(Some(last_row), frequency.into()) => snapshot,
         };
         let Some(reading) = snapshot.reading() else { continue };
-        last_row = Some(reading.at);
+        last_row = reading.at;
         let written = {
             // A movement of the clock waits until the row is written.
             let _activity = device.clock().activity().enter();
@@ -52,21 +50,6 @@ pub async fn log_to_sd(device: Arc<Device>) {
             failing = written.is_err();
             record_outcome(&device, written);
         }
-    }
-}
-
-/// Tells the device up to which of its changes the log is, until the log ends.
-struct FollowedChanges<'d>(&'d Device);
-
-impl FollowedChanges<'_> {
-    fn applied(&self, count: u64) {
-        self.0.set_sd_log_applied(Some(count));
-    }
-}
-
-impl Drop for FollowedChanges<'_> {
-    fn drop(&mut self) {
-        self.0.set_sd_log_applied(None);
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::modbus;
-use crate::device::Device;
+use crate::device::{Device, View};
 use crate::scenario::Mdns;
 
 /// Real time before another attempt if the library's queue is full, which a house of many devices fills
@@ -181,16 +181,20 @@ impl Announcer {
         self.withdrawals.lock()
     }
 
-    /// Keeps the announcements of a device up to date, and withdraws them when this is dropped.
+    /// Returns true if a device with services at these addresses has something to announce.
+    pub(crate) fn has_to_announce(&self, view: &View, ips: [IpAddr; 2]) -> bool {
+        view.config.settings.services.broadcast
+            && ips.into_iter().any(|ip| self.announces(SocketAddr::new(ip, 0)))
+    }
+
+    /// Keeps the announcements of a device up to date until `services.broadcast` is off, and withdraws them
+    /// when this ends or is dropped.
     pub(crate) async fn run(
         self: Arc<Self>,
         device: Arc<Device>,
         http: SocketAddr,
         mut modbus: watch::Receiver<modbus::ListenState>,
     ) {
-        if self.mode == Mdns::Off {
-            return;
-        }
         let mut changes = device.changes();
         let mut announcements: Vec<Announcement> = Vec::new();
         // The instant at which all announcements are repeated.
@@ -199,6 +203,9 @@ impl Announcer {
         let mut failed = false;
         loop {
             changes.borrow_and_update();
+            if !device.view().config.settings.services.broadcast {
+                return;
+            }
             let modbus_address = modbus.borrow_and_update().listening();
             let mut services = services(&device, http, modbus_address);
             services.retain(|service| self.announces(service.address));

@@ -294,7 +294,7 @@ async fn run_with_limit(
 async fn too_few_descriptors_are_reported_with_the_number_that_is_enough() {
     let folder = Folder::created();
     let scenario = large_house(&folder.0, 40);
-    for limit in ["-n 12", "-n 90", "-n 150"] {
+    for limit in ["-n 12", "-n 90", "-n 122"] {
         let (printed, mut house) = run_with_limit(limit, &scenario).await;
         assert_eq!(within(house.wait()).await.unwrap().code(), Some(1), "{printed}");
         let start =
@@ -304,6 +304,9 @@ async fn too_few_descriptors_are_reported_with_the_number_that_is_enough() {
         let (printed, _house) = run_with_limit(enough, &scenario).await;
         assert!(printed.ends_with("Ctrl-C ends it.\n"), "{enough}: {printed}");
     }
+    // One for each listener: of the control plane, of the devices, each of which has two, and of the peers.
+    let (printed, _house) = run_with_limit("-n 123", &scenario).await;
+    assert!(printed.ends_with("Ctrl-C ends it.\n"), "{printed}");
     // A soft limit that is too low is raised.
     let (printed, _house) = run_with_limit("-S -n 90", &scenario).await;
     assert!(printed.ends_with("Ctrl-C ends it.\n"), "{printed}");

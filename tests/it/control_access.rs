@@ -72,7 +72,7 @@ http_targets: {bulb: {listen: '0.0.0.0:0', routes: [{path: /}]}}
     assert!(loopback(&state["slaves"][0]["address"]), "{state}");
     assert!(loopback(&state["http_targets"][0]["address"]), "{state}");
     assert!(addresses.devices[0].http.starts_with("http://127.0.0.1:"), "{addresses:?}");
-    assert!(addresses.devices[0].modbus.ip().is_loopback());
+    assert!(addresses.devices[0].modbus.unwrap().ip().is_loopback());
     assert!(addresses.slaves["pump"].ip().is_loopback());
     assert!(addresses.http_targets["bulb"].starts_with("http://127.0.0.1:"));
     assert_eq!(house.get("/api/v1/system").await.status, 200);

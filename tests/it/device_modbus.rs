@@ -50,7 +50,7 @@ async fn configure(house: &TestHouse, enable: bool, port: Option<u16>) {
 }
 
 fn modbus_address(house: &TestHouse) -> SocketAddr {
-    house.addresses().devices[0].modbus
+    house.addresses().devices[0].modbus.unwrap()
 }
 
 /// Starts a house with the server on, and waits for a reading.

@@ -292,7 +292,7 @@ async fn times_before_1970_are_negative_registers_and_0_as_variables() {
     .await;
     house.advance(30 * SECOND).await;
     assert_eq!(house.variable("timestamp").await.as_deref(), Some("0"));
-    let modbus = house.addresses().devices[0].modbus;
+    let modbus = house.addresses().devices[0].modbus.unwrap();
     // The invalid frame ends the connection after the reply.
     let reply = exchange(modbus, b"\0\x01\0\0\0\x06\x01\x04\0\0\0\x02GET / HTTP/1.1\r\n\r\n").await;
     let seconds = i32::from_be_bytes(reply[9..13].try_into().unwrap());

@@ -84,7 +84,7 @@ async fn assert_shown_everywhere(house: &TestHouse) {
     let live = next_live_event(house).await;
     house.advance(Duration::from_secs(10)).await;
     assert!(serde_json::from_str::<Value>(&live.await).is_ok());
-    let mut client = connect(house.addresses().devices[0].modbus).await.unwrap();
+    let mut client = connect(house.addresses().devices[0].modbus.unwrap()).await.unwrap();
     for address in 0..6 {
         let words = within(client.read_input_registers(address * 13, 13)).await.unwrap();
         assert!(words.is_ok(), "{words:?}");

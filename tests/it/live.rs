@@ -236,7 +236,7 @@ async fn firmware_1_fills_in_what_the_meter_does_not_send() {
 #[tokio::test]
 async fn hours_of_readings_arrive_complete_and_in_order() {
     let pv = SignalPlan { pv: Some(PvPlan::default()), ..SignalPlan::default() };
-    let meter = MeterPlan { signal: pv, ..plan(MeterKind::Kamstrup) };
+    let meter = MeterPlan { signal: pv.into(), ..plan(MeterKind::Kamstrup) };
     let from = "2026-06-21T09:00:00+02:00".parse().unwrap();
     let test = TestDevice::start(Setup { meter, from, ..Setup::default() }).await;
     let mut live = Live::connect(&test).await;

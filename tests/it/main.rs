@@ -25,6 +25,7 @@ mod guides;
 #[cfg(all(unix, feature = "cli"))]
 mod files;
 mod house;
+mod idle_devices;
 mod house_api;
 mod largest;
 mod live;

@@ -152,7 +152,7 @@ async fn the_modbus_server_is_announced_while_it_listens() {
         format!("ModbusTCP Slave {}._modbus._tcp.local.", browser.short())
     );
     assert_eq!(service.host, format!("whatwatt-{}.local.", browser.short()));
-    assert_eq!(service.port, house.addresses().devices[0].modbus.port());
+    assert_eq!(service.port, house.addresses().devices[0].modbus.unwrap().port());
     let free = FreePort::new();
     let port = free.number();
     configure(&house, |config| config.settings.services.modbus.port = port);

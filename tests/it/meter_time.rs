@@ -56,7 +56,7 @@ pub(crate) async fn next_live_event(house: &TestHouse) -> impl Future<Output = S
 
 /// Reads the registers of [`MAP`].
 async fn registers(house: &TestHouse) -> Vec<u16> {
-    let mut client = connect(house.addresses().devices[0].modbus).await.unwrap();
+    let mut client = connect(house.addresses().devices[0].modbus.unwrap()).await.unwrap();
     within(client.read_input_registers(0, 6)).await.unwrap().unwrap()
 }
 

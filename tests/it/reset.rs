@@ -56,7 +56,7 @@ async fn connections_that_wait_for_a_request_survive_every_reset() {
     let mut device = http_client(&house).await;
     let mut bulb = Client(TcpStream::connect(house.target("bulb").address()).await.unwrap());
     let mut pump = connect(house.slave("pump").address()).await;
-    let mut modbus = connect(house.addresses().devices[0].modbus).await;
+    let mut modbus = connect(house.addresses().devices[0].modbus.unwrap()).await;
     for round in 0..200 {
         assert_eq!(status(&get(&mut device, "/api/v1/system").await), 200, "round {round}");
         assert_eq!(body(&get(&mut bulb, TOGGLE).await), "on", "round {round}");
@@ -116,7 +116,7 @@ async fn what_is_in_flight_ends_with_its_connection() {
 async fn a_connection_remembers_nothing_of_the_time_before() {
     let house = TestHouse::start(HOUSE).await;
     let mut pump = connect(house.slave("pump").address()).await;
-    let mut modbus = connect(house.addresses().devices[0].modbus).await;
+    let mut modbus = connect(house.addresses().devices[0].modbus.unwrap()).await;
     read_register(&mut pump, 1).await;
     read_register(&mut modbus, 1).await;
     house.reset().await;
@@ -173,7 +173,8 @@ async fn connections_of_a_listener_that_a_reset_closes_or_moves_are_reset() {
         });
         configured.unwrap();
         house.settle().await;
-        let address = if elsewhere { port.address() } else { house.addresses().devices[0].modbus };
+        let address =
+            if elsewhere { port.address() } else { house.addresses().devices[0].modbus.unwrap() };
         let mut stream = connect(address).await;
         read_register(&mut stream, 1).await;
         house.reset().await;
@@ -196,7 +197,7 @@ async fn a_rule_of_the_scenario_that_refuses_ends_the_connections() {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
     let mut pump = connect(house.slave("pump").address()).await;
-    let mut modbus = connect(house.addresses().devices[0].modbus).await;
+    let mut modbus = connect(house.addresses().devices[0].modbus.unwrap()).await;
     read_register(&mut pump, 1).await;
     read_register(&mut modbus, 1).await;
     let answer = house.control_send("POST", "reset", &Value::Null).await;

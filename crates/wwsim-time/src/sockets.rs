@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// The real time before the next attempt after the system refused a socket, which takes real time
@@ -21,15 +21,86 @@ pub fn new_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     }
 }
 
+/// A socket that is bound to an address and does not listen.
+#[derive(Debug)]
+pub struct BoundSocket(Socket);
+
 /// Creates a socket that is bound to `address` and does not listen yet.
-pub fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = new_socket(address)?;
-    // Earlier connections may still linger on the port. Not on Windows, where the option lets
-    // another process take a port that is in use.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
+pub fn bind_socket(address: SocketAddr) -> io::Result<BoundSocket> {
+    if address.port() != 0 {
+        let socket = unbound_socket(address)?;
+        // Earlier connections may still linger on the port.
+        set_reuse(&socket, true)?;
+        socket.bind(&address.into())?;
+        return Ok(BoundSocket(socket));
+    }
+    // Without the option: with it, the system looks at every port that is taken before it finds one that is
+    // free, which takes milliseconds if many are.
+    let chosen = unbound_socket(address)?;
+    chosen.bind(&address.into())?;
+    if !Port::STAYS_BOUND {
+        return Ok(BoundSocket(chosen));
+    }
+    // A port that the system chose ends with the listening, and one that was asked for stays until the socket
+    // is closed. So the port is asked for, beside the socket that holds it meanwhile.
+    set_reuse(&chosen, true)?;
+    let address = local_addr(&chosen)?;
+    let socket = unbound_socket(address)?;
+    set_reuse(&socket, true)?;
+    socket.bind(&address.into())?;
+    Ok(BoundSocket(socket))
+}
+
+impl BoundSocket {
+    /// Returns the address.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        local_addr(&self.0)
+    }
+
+    /// Accepts connections, of which `backlog` may wait.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
+        self.start_listening(backlog)?;
+        self.into_listener()
+    }
+
+    fn start_listening(&self, backlog: u32) -> io::Result<()> {
+        let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+        // Without the option first: with it, another process could take the port until the socket listens. It
+        // is necessary only beside connections that linger on the port.
+        if self.0.listen(backlog).is_err() {
+            set_reuse(&self.0, true)?;
+            self.0.listen(backlog)?;
+        }
+        // Connections inherit the option, so that they are in nobody's way when they linger.
+        set_reuse(&self.0, true)
+    }
+
+    fn into_listener(self) -> io::Result<TcpListener> {
+        TcpListener::from_std(self.0.into())
+    }
+}
+
+fn unbound_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    // The socket was made for an address of this kind.
+    address.ok_or_else(|| io::Error::other("a TCP socket without an internet address"))
+}
+
+/// Sets `SO_REUSEADDR`. Not on Windows, where the option lets another process take a port that is in use.
+#[cfg_attr(not(unix), expect(unused_variables, clippy::unnecessary_wraps, reason = "see above"))]
+fn set_reuse(socket: &Socket, reuse: bool) -> io::Result<()> {
+    #[cfg(unix)]
+    socket.set_reuse_address(reuse)?;
+    Ok(())
 }
 
 /// Returns the address under which a client on this machine reaches a listener: one that is bound to every
@@ -125,34 +196,48 @@ impl Listener {
     }
 
     /// Makes the kernel refuse connections at once. Closing the socket is not enough if another process
-    /// has a copy of it, such as a child process between its fork and its exec.
+    /// has a copy of it, such as a child process between its fork and its exec. Until it is closed, no other
+    /// process can bind its port.
     pub fn stop(&self) {
-        // First, because a task that waits in `accept` wakes with an error.
-        self.stopped.store(true, Ordering::Release);
+        // First, because a task that waits in `accept` wakes with an error. A second shutdown would end
+        // every connection that the socket accepts when it listens again.
+        if self.stopped.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let socket = SockRef::from(&self.socket);
+        // Before it stops: beside a socket that only is bound, another one with the option could be bound.
+        // If that fails, the port may be lost until the listener comes back.
+        let _ = set_reuse(&socket, false);
         // If the system does not support it for a listener, closing the socket is what remains.
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Both);
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+
+    /// Returns the socket, which stays bound.
+    fn into_socket(self) -> io::Result<Socket> {
+        Ok(self.socket.into_std()?.into())
     }
 }
 
 /// The port of a listener that can close and reopen.
 ///
-/// A second socket, the reservation, is bound to the port and never listens. It keeps the port for
-/// this process: while no socket listens, the kernel refuses connections all the same, and gives
-/// the port to no other process. The reservation has `SO_REUSEADDR` set only while a listener is
-/// bound beside it, so that no other process can bind a listener to this port. Before the first
-/// listener the system decides about that.
+/// A port takes one socket. While it refuses connections, this socket is bound and does not listen: the
+/// kernel refuses connections, and gives the port to no other process. There is no moment in which another
+/// process can bind a listener to the port: a socket that listens excludes all others, and one that only is
+/// bound excludes them if it has no `SO_REUSEADDR`, which is cleared before the listening ends. Only if
+/// connections of before linger on the port, it has the option again for the instant before it listens.
 #[derive(Debug)]
 pub struct Port {
     address: SocketAddr,
-    reservation: Option<TcpSocket>,
+    /// The socket that keeps the port while there is no listener. `None` if it is not kept.
+    reservation: Option<BoundSocket>,
     /// The listener. `None` while connections are refused.
     listener: Option<Arc<Listener>>,
 }
 
 impl Port {
-    /// True if a listener can be bound beside a reservation. On other systems the reservation
-    /// itself becomes the listener, and is bound anew when that is closed.
-    const CAN_LISTEN_BESIDE: bool = cfg!(target_os = "linux");
+    /// True if a listener that was stopped keeps its port and can listen again. On other systems the port is
+    /// bound anew when the listener is closed.
+    const STAYS_BOUND: bool = cfg!(target_os = "linux");
 
     /// Binds and opens a port. `backlog` connections may wait to be accepted.
     pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
@@ -164,6 +249,7 @@ impl Port {
     /// Reserves a port, which refuses connections until it is opened.
     pub fn reserve(address: SocketAddr) -> io::Result<Self> {
         let reservation = bind_socket(address)?;
+        set_reuse(&reservation.0, false)?;
         Ok(Self {
             address: reservation.local_addr()?,
             reservation: Some(reservation),
@@ -171,13 +257,13 @@ impl Port {
         })
     }
 
-    /// Creates a port that is not bound until it is opened.
+    /// Creates a port that is not bound until it is opened. With port 0, its address is known then.
     #[must_use]
     pub const fn unbound(address: SocketAddr) -> Self {
         Self { address, reservation: None, listener: None }
     }
 
-    /// Takes over the port of a listener. It has no reservation until it is closed.
+    /// Takes over the port of a listener.
     pub fn from_listener(listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Self { address, reservation: None, listener: Some(Arc::new(Listener::new(listener))) })
@@ -194,29 +280,29 @@ impl Port {
         if let Some(listener) = &self.listener {
             return Ok(Arc::clone(listener));
         }
-        let reservation = match self.reservation.take() {
+        let socket = match self.reservation.take() {
             Some(reservation) => reservation,
             None => bind_socket(self.address)?,
         };
-        let listener = if Self::CAN_LISTEN_BESIDE {
-            let listener = listen_beside(&reservation, self.address, backlog);
-            self.reservation = Some(reservation);
-            listener?
-        } else {
-            reservation.listen(backlog)?
-        };
+        let address = socket.local_addr()?;
+        if let Err(error) = socket.start_listening(backlog) {
+            // If that fails, too, the port may be lost.
+            let _ = set_reuse(&socket.0, false);
+            self.reservation = Some(socket);
+            return Err(error);
+        }
+        let listener = socket.into_listener()?;
+        self.address = address;
         Ok(Arc::clone(self.listener.insert(Arc::new(Listener::new(listener)))))
     }
 
-    /// Refuses connections once no other owner holds the listener, and keeps the port reserved.
+    /// Refuses connections, and keeps the port if it was open or reserved.
     pub fn close(&mut self) {
-        self.stop_listener();
-        if self.reservation.is_none() {
-            match bind_socket(self.address) {
-                Ok(reservation) => self.reservation = Some(reservation),
-                Err(error) => {
-                    tracing::warn!(address = %self.address, %error, "port not reserved while it refuses");
-                }
+        let Some(listener) = self.stop_listener() else { return };
+        match self.kept_socket(listener) {
+            Ok(socket) => self.reservation = Some(socket),
+            Err(error) => {
+                tracing::warn!(address = %self.address, %error, "port not reserved while it refuses");
             }
         }
     }
@@ -227,10 +313,35 @@ impl Port {
         self.reservation = None;
     }
 
-    fn stop_listener(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            listener.stop();
+    fn stop_listener(&mut self) -> Option<Arc<Listener>> {
+        let listener = self.listener.take()?;
+        listener.stop();
+        Some(listener)
+    }
+
+    /// Returns a socket that keeps the port of a stopped listener.
+    fn kept_socket(&self, listener: Arc<Listener>) -> io::Result<BoundSocket> {
+        if let Some(socket) = stopped_socket(listener)? {
+            // The port of a listener that was bound elsewhere may have ended with the listening.
+            if local_addr(&socket)? == self.address {
+                return Ok(BoundSocket(socket));
+            }
         }
+        let socket = bind_socket(self.address)?;
+        set_reuse(&socket.0, false)?;
+        Ok(socket)
+    }
+}
+
+/// Returns the socket of a stopped listener. `None` if it does not stay bound.
+fn stopped_socket(listener: Arc<Listener>) -> io::Result<Option<Socket>> {
+    if !Port::STAYS_BOUND {
+        return Ok(None);
+    }
+    match Arc::try_unwrap(listener) {
+        Ok(listener) => listener.into_socket().map(Some),
+        // Another owner is about to drop it.
+        Err(shared) => SockRef::from(&shared.socket).try_clone().map(Some),
     }
 }
 
@@ -238,18 +349,6 @@ impl Drop for Port {
     fn drop(&mut self) {
         self.stop_listener();
     }
-}
-
-/// Binds a listener to the address of a reservation, which admits no other socket.
-fn listen_beside(
-    reservation: &TcpSocket,
-    address: SocketAddr,
-    backlog: u32,
-) -> io::Result<TcpListener> {
-    reservation.set_reuseaddr(true)?;
-    let listener = bind_socket(address).and_then(|socket| socket.listen(backlog));
-    reservation.set_reuseaddr(false)?;
-    listener
 }
 
 #[cfg(test)]
@@ -298,7 +397,7 @@ mod tests {
             port.close();
             assert!(!reached().await);
             drop(copy);
-            if Port::CAN_LISTEN_BESIDE {
+            if Port::STAYS_BOUND {
                 assert!(bind_socket(address).is_err(), "while it refuses");
             }
             port.open(1).unwrap();

@@ -79,12 +79,7 @@ impl Queue {
     pub fn new(first_id: u64) -> Self {
         let (least, most) = limits::FIRST_STATUS_ID.into_inner();
         let first_id = first_id.clamp(least, most);
-        Self {
-            next_id: first_id,
-            reserved: first_id,
-            in_progress: 0,
-            entries: VecDeque::with_capacity(limits::STATUS_ENTRIES + limits::REQUESTS_IN_PROGRESS),
-        }
+        Self { next_id: first_id, reserved: first_id, in_progress: 0, entries: VecDeque::new() }
     }
 
     /// Returns the id that the next request gets.
@@ -135,6 +130,11 @@ impl Queue {
     }
 
     fn push(&mut self, action: Arc<str>) {
+        if self.entries.capacity() == 0 {
+            // With the first call, so that a device that is never called costs nothing, and at once, so that no
+            // later one takes longer.
+            self.entries.reserve_exact(limits::STATUS_ENTRIES + limits::REQUESTS_IN_PROGRESS);
+        }
         let entry = QueueEntry { id: self.next_id, action, phase: Phase::Queued };
         self.entries.push_back(entry);
         self.next_id += 1;

@@ -106,7 +106,7 @@ impl DeviceState {
 
     /// Replaces the configuration, and returns the previous one and the event of a pairing that this
     /// ended: other Wi-Fi settings end it. All telegrams up to `now` are received with the keys of the
-    /// previous configuration first.
+    /// previous configuration first, and a script whose time has come under it no longer starts by itself.
     fn replace_config(
         &mut self,
         spec: &DeviceSpec,
@@ -115,6 +115,7 @@ impl DeviceState {
         now: VirtualTime,
     ) -> (Arc<Config>, Option<Event>) {
         self.receive(meter, now);
+        self.script.start_decided = self.is_script_start_decided(now);
         let ends_pairing = config.wifi != self.config.wifi && self.pairing.take().is_some();
         let abandoned = ends_pairing.then(|| pairing_event(spec, "given up"));
         (std::mem::replace(&mut self.config, Arc::new(config)), abandoned)

@@ -37,9 +37,9 @@ use crate::meter::ReceptionCursor;
 pub(super) struct DeviceSpec {
     pub identity: Identity,
     pub action_policy: ActionPolicy,
-    pub access_policy: AccessPolicy,
-    pub hardware: Hardware,
-    pub site: Site,
+    pub access_policy: Arc<AccessPolicy>,
+    pub hardware: Arc<Hardware>,
+    pub site: Arc<Site>,
     /// The seed of all random values of the device.
     pub seed: u64,
     pub initial: InitialState,

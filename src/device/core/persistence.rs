@@ -192,7 +192,7 @@ impl DeviceState {
             config: Value::Null,
             actions: None,
             script_runs: self.script.running,
-            script_start_decided: self.script.start_decided,
+            script_start_decided: self.is_script_start_decided(now),
             down_until: down_until.map(VirtualTime::as_nanos),
             offline: self.offline,
             pairing_since: self.pairing.map(|pairing| pairing.since.as_nanos()),

@@ -1,9 +1,11 @@
 //! Starts and stops of the Berry script.
 
 use super::{DeviceSpec, DeviceState, Transition};
+use crate::clock::VirtualTime;
 use crate::device::{Feature, LicensedFeature, Profile};
 use crate::journal::Event;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The outcome of a command to start or stop the script.
 #[derive(Debug)]
@@ -50,6 +52,25 @@ impl DeviceState {
             return Transition::unchanged(ScriptChange { running, started: None });
         }
         self.set_script_running(spec, self.config.settings.services.berry_auto_run)
+    }
+
+    /// Returns the time at which the script starts by itself. `None` if it does not, as things are.
+    pub(in crate::device) fn script_start(&self) -> Option<VirtualTime> {
+        let auto_run = self.config.settings.services.berry_auto_run;
+        (auto_run && !self.script.start_decided).then(|| self.script_time())
+    }
+
+    /// Returns true if the script no longer starts by itself at `now`. Nobody waits for its time while
+    /// `services.berry.auto_run` is off, so a time that has passed is noticed here.
+    pub(super) fn is_script_start_decided(&self, now: VirtualTime) -> bool {
+        let auto_run = self.config.settings.services.berry_auto_run;
+        self.script.start_decided || (!auto_run && self.script_time() <= now)
+    }
+
+    /// Returns the time after the boot at which the script may start by itself.
+    fn script_time(&self) -> VirtualTime {
+        let delay = self.config.settings.services.berry_run_delay;
+        self.boot.at.after(Duration::from_secs(delay.into()))
     }
 
     fn can_start_script(&self, spec: &DeviceSpec) -> bool {

@@ -1,40 +1,53 @@
-//! The change count of a device, and the watermarks of its followers.
+//! The change count of a device, the watermarks of its followers, and its observer.
 //!
 //! The change count is the number of transitions that changed state which outlives the process or on which
 //! a follower acts: of the configuration, the actions, the firmware, the boot. A follower is a service of
 //! the device that waits for a higher change count and then acts on the newest state alone, such as its
 //! persistence, its Modbus listener or its connection to a broker. A watermark is the change count up to
 //! which a follower has applied the changes.
+//!
+//! The observer is the owner of the followers. It is told of each change before the caller that made it goes on,
+//! so that a follower which the change asks for exists by then, and a reply waits for it.
 
+use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Device;
 
+/// The owner of the followers of a device.
+pub trait ChangeObserver: Send + Sync {
+    /// Called after each change, on the thread that made it. The caller holds no lock of the device but,
+    /// possibly, the edit lock.
+    fn device_changed(&self);
+}
+
 /// The change count, and the watermarks of the followers for which a reply may wait.
 #[derive(Debug)]
 pub(super) struct Changes {
     count: watch::Sender<u64>,
-    /// The watermark of the persistence.
-    persisted: Watermark,
-    /// The watermark of the listener of the device's Modbus server.
-    modbus_applied: Watermark,
-    /// The watermark of the log on the SD card.
-    sd_log_applied: Watermark,
+    applied: watch::Sender<Watermarks>,
+    observer: OnceLock<Weak<dyn ChangeObserver>>,
 }
 
-/// The change count up to which a follower has applied the changes. `None` if there is no follower.
+/// The watermark of each follower. `None` if there is no such follower.
 #[derive(Debug, Default)]
-struct Watermark(watch::Sender<Option<u64>>);
+struct Watermarks {
+    /// That of the persistence.
+    persisted: Option<u64>,
+    /// That of the listener of the device's Modbus server.
+    modbus: Option<u64>,
+    /// That of the log on the SD card.
+    sd_log: Option<u64>,
+}
 
 impl Changes {
     pub(super) fn new() -> Self {
         Self {
             count: watch::Sender::new(0),
-            persisted: Watermark::default(),
-            modbus_applied: Watermark::default(),
-            sd_log_applied: Watermark::default(),
+            applied: watch::Sender::default(),
+            observer: OnceLock::new(),
         }
     }
 
@@ -43,29 +56,41 @@ impl Changes {
         self.count.send_modify(|count| *count += 1);
     }
 
+    /// Tells the observer, if there is one, that the device has changed.
+    pub(super) fn tell_observer(&self) {
+        if let Some(observer) = self.observer.get().and_then(Weak::upgrade) {
+            observer.device_changed();
+        }
+    }
+
     fn count(&self) -> u64 {
         *self.count.borrow()
     }
-}
 
-impl Watermark {
-    fn set(&self, count: Option<u64>) {
-        self.0.send_replace(count);
-    }
-
-    /// Waits until the follower has applied all changes up to `count`. Returns at once if there is no
-    /// follower.
-    async fn wait_for(&self, count: u64) {
-        if self.has_reached(count) {
+    /// Waits until the followers have applied all changes up to `count`. Does not wait for those that do not
+    /// run.
+    async fn wait_applied<const N: usize>(
+        &self,
+        count: u64,
+        watermarks: impl Fn(&Watermarks) -> [Option<u64>; N],
+    ) {
+        let reached = |applied: &Watermarks| {
+            watermarks(applied).iter().all(|applied| applied.is_none_or(|applied| applied >= count))
+        };
+        if reached(&self.applied.borrow()) {
             return;
         }
-        let reached = |applied: &Option<u64>| applied.is_none_or(|applied| applied >= count);
         // This cannot fail: the sender lives as long as the device.
-        let _ = self.0.subscribe().wait_for(reached).await;
+        let _ = self.applied.subscribe().wait_for(reached).await;
     }
 
-    fn has_reached(&self, count: u64) -> bool {
-        self.0.borrow().is_none_or(|applied| applied >= count)
+    /// Returns true if the followers have applied all changes.
+    fn are_all_applied(&self) -> bool {
+        let Watermarks { persisted, modbus, sd_log } = *self.applied.borrow();
+        let count = self.count();
+        [persisted, modbus, sd_log]
+            .iter()
+            .all(|applied| applied.is_none_or(|applied| applied >= count))
     }
 }
 
@@ -80,42 +105,43 @@ impl Device {
     /// Returns true if [`Device::wait_persisted`] and [`Device::wait_applied`] have nothing to wait for.
     #[must_use]
     pub fn has_followed_changes(&self) -> bool {
-        let Changes { persisted, modbus_applied, sd_log_applied, .. } = &self.changes;
-        let count = self.changes.count();
-        [persisted, modbus_applied, sd_log_applied].iter().all(|applied| applied.has_reached(count))
+        self.changes.are_all_applied()
+    }
+
+    /// Sets who is told of each change from now on. Only the first call has an effect.
+    pub(crate) fn set_observer(&self, observer: Weak<dyn ChangeObserver>) {
+        let _ = self.changes.observer.set(observer);
     }
 
     /// Sets the change count up to which the state is persisted. `None` if nothing is persisted, or nothing
     /// any more.
     pub fn set_persisted(&self, count: Option<u64>) {
-        self.changes.persisted.set(count);
+        self.changes.applied.send_modify(|applied| applied.persisted = count);
     }
 
     /// Waits until all changes so far are persisted. Returns at once if nothing is persisted.
     pub async fn wait_persisted(&self) {
-        self.changes.persisted.wait_for(self.changes.count()).await;
+        let count = self.changes.count();
+        self.changes.wait_applied(count, |applied| [applied.persisted]).await;
     }
 
     /// Sets the change count up to which the listener of the device's Modbus server has applied the settings.
     /// `None` if there is no such follower, or none any more.
     pub fn set_modbus_applied(&self, count: Option<u64>) {
-        self.changes.modbus_applied.set(count);
+        self.changes.applied.send_modify(|applied| applied.modbus = count);
     }
 
     /// Sets the change count up to which the log on the SD card has applied the settings. `None` if there is no
     /// such follower, or none any more.
     pub fn set_sd_log_applied(&self, count: Option<u64>) {
-        self.changes.sd_log_applied.set(count);
+        self.changes.applied.send_modify(|applied| applied.sd_log = count);
     }
 
     /// Waits until the listener of the device's Modbus server and the log on the SD card have applied all
     /// changes so far, for at most `limit` of real time. Does not wait for a follower that does not run.
     pub async fn wait_applied(&self, limit: Duration) {
         let count = self.changes.count();
-        let applied = async {
-            self.changes.modbus_applied.wait_for(count).await;
-            self.changes.sd_log_applied.wait_for(count).await;
-        };
+        let applied = self.changes.wait_applied(count, |applied| [applied.modbus, applied.sd_log]);
         // After the limit, the caller goes on: its reply is late, but it comes.
         let _ = tokio::time::timeout(limit, applied).await;
     }

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 pub use self::calls::{Run, Ticket};
+pub use self::changes::ChangeObserver;
 use self::changes::Changes;
 pub use self::console::Console;
 use self::locks::{Locks, NoLock, StateGuard};
@@ -187,7 +188,7 @@ impl Device {
 
     /// Records the events of a transition, increments the change count, and then releases the lock. A
     /// follower therefore never acts on a change that is not counted yet, and for which a reply would not
-    /// wait.
+    /// wait. The observer is told without the lock, and before the caller goes on.
     fn publish<T, E: IntoIterator<Item = Event>, L>(
         &self,
         state: StateGuard<'_, L>,
@@ -201,6 +202,9 @@ impl Device {
             self.changes.increment();
         }
         drop(state);
+        if counts {
+            self.changes.tell_observer();
+        }
         outcome
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Device;
 use super::locks::{NoLock, StateGuard};
+use crate::clock::VirtualTime;
 use crate::device::core::{ScriptChange, Transition};
 use crate::device::script::printed_lines;
 use crate::journal::Event;
@@ -20,6 +21,11 @@ impl Device {
         let mut state = self.state();
         let transition = state.set_script_running(&self.spec, run);
         self.publish_script(state, transition)
+    }
+
+    /// Returns the time at which the script starts by itself. `None` if it does not, as things are.
+    pub(crate) fn script_start(&self) -> Option<VirtualTime> {
+        self.state().script_start()
     }
 
     /// Starts the script at its time after the boot, unless the settings say otherwise or a user has

@@ -143,7 +143,7 @@ impl SignalDay {
     }
 
     fn cursor_at_midnight(&self, site: &SiteModel) -> DayCursor {
-        let base = &site.household.base;
+        let base = site.household.base();
         let month_begins = self.calendar.date.day() == 1;
         let mut cursor = DayCursor {
             at: 0,

@@ -4,7 +4,9 @@ use super::calendar::LocalDay;
 use super::edges::{EdgeList, LoadPower};
 use super::load_profile::{self, HourlyValues, ProfileDay};
 use super::math::{HOURS_PER_YEAR, floor_seconds, ordinal, to_f64};
-use super::plan::{Appliance, ApplianceStep, HouseholdPlan, Placement, UsagePattern};
+use super::plan::{
+    Appliance, ApplianceStep, HouseholdPlan, Placement, SharedSignalPlan, UsagePattern,
+};
 use crate::rng::{Draws, RandomStream};
 
 /// Shares of the base load on the phases of a connection with three.
@@ -28,21 +30,28 @@ const MAX_STARTS: u32 = 400;
 /// The model of a household.
 #[derive(Debug)]
 pub(super) struct HouseholdModel {
-    /// Power that is always on, on each phase.
-    pub base: [LoadPower; 3],
-    /// Amplitude of the noise on each phase, in mW.
-    pub noise: [u32; 3],
-    appliances: Vec<ApplianceModel>,
+    plan: SharedSignalPlan,
+    /// The stream of the household; each appliance has one of its own.
+    stream: RandomStream,
     seed: u64,
+}
+
+/// The part of the model that follows from the plan alone, and is the same in every house with this plan.
+#[derive(Debug)]
+pub(super) struct HouseholdTables {
+    /// Power that is always on, on each phase.
+    base: [LoadPower; 3],
+    /// Amplitude of the noise on each phase, in mW.
+    noise: [u32; 3],
+    appliances: Box<[ApplianceModel]>,
 }
 
 /// The model of one appliance.
 #[derive(Debug)]
 struct ApplianceModel {
-    stream: RandomStream,
     placement: Placement,
     /// Power and duration (in seconds) of each step of the program.
-    steps: Vec<(LoadPower, f64)>,
+    steps: Box<[(LoadPower, f64)]>,
     usage: UsageModel,
 }
 
@@ -52,12 +61,13 @@ enum UsageModel {
     OnDemand { rate: f64, from_hour: usize, until_hour: usize },
     /// Starts an hour at an activity of 1, while it is dark.
     InTheDark { rate: f64 },
-    /// A start in every period, all shifted by a phase, in seconds.
-    Cycling { period: f64, phase: f64 },
+    /// A start in every period, in seconds, all shifted by a phase that each house draws.
+    Cycling { period: f64 },
 }
 
-impl HouseholdModel {
-    pub(super) fn new(plan: &HouseholdPlan, phases: usize, seed: u64, house: RandomStream) -> Self {
+impl HouseholdTables {
+    /// Returns the tables of a household whose connection has so many phases.
+    pub(super) fn new(plan: &HouseholdPlan, phases: usize) -> Self {
         let inhabited = plan.annual_kwh > 0.0;
         let default_kwh: f64 = plan
             .appliances
@@ -79,17 +89,34 @@ impl HouseholdModel {
         let base = if inhabited { plan.base_watts + extra_base_watts } else { 0.0 };
         let noise = if inhabited { plan.noise_watts } else { 0.0 };
         let shares = if phases == 1 { [1.0, 0.0, 0.0] } else { PHASE_SHARES };
-        let appliances = plan.appliances.iter().zip(0_u64..).filter(|_| inhabited);
+        let appliances = plan.appliances.iter().filter(|_| inhabited);
         Self {
             base: shares.map(|share| LoadPower::new(base * share, BASE_POWER_FACTOR, true)),
             noise: shares.map(|share| milliwatts(noise * share)),
-            appliances: appliances
-                .map(|(appliance, index)| {
-                    ApplianceModel::new(appliance, scale, seed, house.child(index))
-                })
-                .collect(),
-            seed,
+            appliances: appliances.map(|appliance| ApplianceModel::new(appliance, scale)).collect(),
         }
+    }
+}
+
+impl HouseholdModel {
+    pub(super) fn new(plan: &SharedSignalPlan, seed: u64, stream: RandomStream) -> Self {
+        Self { plan: plan.clone(), stream, seed }
+    }
+
+    /// Returns the power that is always on, on each phase.
+    pub(super) fn base(&self) -> &[LoadPower; 3] {
+        &self.plan.household().base
+    }
+
+    /// Returns the amplitude of the noise on each phase, in mW.
+    pub(super) fn noise(&self) -> [u32; 3] {
+        self.plan.household().noise
+    }
+
+    /// Returns the appliances, each with its stream.
+    fn appliances(&self) -> impl Iterator<Item = (&ApplianceModel, RandomStream)> {
+        let appliances = self.plan.household().appliances.iter();
+        appliances.zip(0_u64..).map(|(appliance, index)| (appliance, self.stream.child(index)))
     }
 
     /// Adds all pulses that reach into `day`.
@@ -97,8 +124,8 @@ impl HouseholdModel {
         for (run_day, offset) in [(yesterday, yesterday.begin - day.begin), (day, 0)] {
             let activity = load_profile::activity(ProfileDay::from(run_day));
             let dark = load_profile::activity_in_the_dark(ProfileDay::from(run_day));
-            for appliance in &self.appliances {
-                match appliance.usage {
+            for appliance in self.appliances() {
+                match appliance.0.usage {
                     UsageModel::OnDemand { rate, from_hour, until_hour } => {
                         let mut hours: HourlyValues = [0.0; 24];
                         let used = from_hour..until_hour;
@@ -112,27 +139,18 @@ impl HouseholdModel {
                 }
             }
         }
-        for appliance in &self.appliances {
-            if let UsageModel::Cycling { period, phase } = appliance.usage {
-                self.add_cycles(appliance, period, phase, day, edges);
+        for appliance in self.appliances() {
+            if let UsageModel::Cycling { period } = appliance.0.usage {
+                self.add_cycles(appliance, period, day, edges);
             }
         }
-    }
-
-    /// Returns the bytes allocated on the heap.
-    #[cfg(any(test, feature = "internals"))]
-    pub(super) fn heap_bytes(&self) -> usize {
-        let steps =
-            |appliance: &ApplianceModel| appliance.steps.capacity() * size_of::<(LoadPower, f64)>();
-        self.appliances.capacity() * size_of::<ApplianceModel>()
-            + self.appliances.iter().map(steps).sum::<usize>()
     }
 
     /// Adds the runs that residents start on `day`, which begins `offset` seconds after the day being
     /// built.
     fn add_starts(
         &self,
-        appliance: &ApplianceModel,
+        (appliance, stream): (&ApplianceModel, RandomStream),
         rate: f64,
         hours: &HourlyValues,
         day: &LocalDay,
@@ -140,7 +158,7 @@ impl HouseholdModel {
         edges: &mut EdgeList,
     ) {
         let expected = rate * hours.iter().sum::<f64>();
-        let mut draws = Draws::new(self.seed, appliance.stream, ordinal(day.number()));
+        let mut draws = Draws::new(self.seed, stream, ordinal(day.number()));
         for _ in 0..poisson(expected, &mut draws) {
             let local = draw_second(hours, &mut draws);
             let duration = draws.uniform(DURATION_RANGE.0, DURATION_RANGE.1);
@@ -152,17 +170,18 @@ impl HouseholdModel {
     /// Adds the runs of an appliance that cycles day and night.
     fn add_cycles(
         &self,
-        appliance: &ApplianceModel,
+        (appliance, stream): (&ApplianceModel, RandomStream),
         period: f64,
-        phase: f64,
         day: &LocalDay,
         edges: &mut EdgeList,
     ) {
+        // No cycle has this ordinal, so that the phase is a draw of its own.
+        let phase = Draws::new(self.seed, stream, u64::MAX / 2).unit() * period;
         let cycle_at = |second: i64| floor_seconds(libm::floor((to_f64(second) - phase) / period));
         let first = cycle_at(day.begin) - 1;
         let last = cycle_at(day.begin + i64::from(day.length)) + 1;
         for cycle in first..=last {
-            let mut draws = Draws::new(self.seed, appliance.stream, ordinal(cycle));
+            let mut draws = Draws::new(self.seed, stream, ordinal(cycle));
             let jitter = draws.uniform(-CYCLE_JITTER, CYCLE_JITTER) * period;
             let begin = to_f64(cycle) * period + phase + jitter;
             let duration = draws.uniform(CYCLING_DURATION_RANGE.0, CYCLING_DURATION_RANGE.1);
@@ -174,7 +193,7 @@ impl HouseholdModel {
 
 impl ApplianceModel {
     /// `scale` is the number of starts relative to the default consumption.
-    fn new(appliance: &Appliance, scale: f64, seed: u64, stream: RandomStream) -> Self {
+    fn new(appliance: &Appliance, scale: f64) -> Self {
         const DAYS_PER_YEAR: f64 = HOURS_PER_YEAR / 24.0;
         let usage = match appliance.usage {
             UsagePattern::OnDemand { a_year, from_hour, until_hour } => {
@@ -190,9 +209,7 @@ impl ApplianceModel {
             }
             UsagePattern::Cycling { pause } => {
                 let period = (appliance.program_duration() + pause).as_secs_f64().max(MIN_CYCLE);
-                // No cycle has this ordinal, so that the phase is a draw of its own.
-                let phase = Draws::new(seed, stream, u64::MAX / 2).unit() * period;
-                UsageModel::Cycling { period, phase }
+                UsageModel::Cycling { period }
             }
         };
         let step = |step: &ApplianceStep| {
@@ -200,7 +217,6 @@ impl ApplianceModel {
             (power, step.lasts.as_secs_f64())
         };
         Self {
-            stream,
             placement: appliance.placement,
             steps: appliance.program.iter().map(step).collect(),
             usage,
@@ -211,7 +227,7 @@ impl ApplianceModel {
     /// and `power` are relative to the program.
     fn add_run(&self, begin: i64, duration: f64, power: f64, edges: &mut EdgeList) {
         let mut at = to_f64(begin);
-        for (step_power, step_seconds) in &self.steps {
+        for (step_power, step_seconds) in &*self.steps {
             let end = at + step_seconds * duration;
             let (from, to) = (floor_seconds(at), floor_seconds(end));
             edges.add_pulse(from, to, self.placement, step_power.scaled(power));

@@ -5,7 +5,7 @@ use super::edges::add_balanced;
 use super::household::HouseholdModel;
 use super::loads::LoadModel;
 use super::noise::Noise;
-use super::plan::{DailyWindow, Phases, Placement, SignalPlan};
+use super::plan::{DailyWindow, Phases, Placement, SharedSignalPlan};
 use super::pv::PvModel;
 use super::voltage::VoltageModel;
 use crate::rng::RandomStream;
@@ -29,11 +29,11 @@ pub(super) struct SiteModel {
 }
 
 impl SiteModel {
-    pub(super) fn new(plan: &SignalPlan, seed: u64, device: &str) -> Self {
+    pub(super) fn new(plan: &SharedSignalPlan, seed: u64, device: &str) -> Self {
         let stream = RandomStream::named(device);
         let phases = plan.connection.phases.count();
-        let household = HouseholdModel::new(&plan.household, phases, seed, stream.child(0));
-        let noise = Noise::new(household.noise, seed, stream.child(1));
+        let household = HouseholdModel::new(plan, seed, stream.child(0));
+        let noise = Noise::new(household.noise(), seed, stream.child(1));
         let loads = stream.child(2);
         let placement = |placement: Option<Placement>| match plan.connection.phases {
             Phases::One => Placement::L1,
@@ -74,8 +74,7 @@ impl SiteModel {
     /// Returns the bytes allocated on the heap.
     #[cfg(any(test, feature = "internals"))]
     pub(super) fn heap_bytes(&self) -> usize {
-        self.household.heap_bytes()
-            + size_of_val(&*self.loads)
+        size_of_val(&*self.loads)
             + self.loads.iter().map(LoadModel::heap_bytes).sum::<usize>()
             + size_of_val(&*self.high_tariff)
     }

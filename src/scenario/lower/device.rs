@@ -24,7 +24,7 @@ use crate::notation::{shortened, without_bom};
 /// Lowers the devices; none if the file has none.
 pub(super) fn devices(
     raw: &raw::Scenario,
-    meter: &MeterPlan,
+    meter: &Arc<MeterPlan>,
     context: &LoadContext<'_>,
     mistakes: &mut Mistakes,
 ) -> Vec<Lowered<DevicePlan>> {
@@ -58,10 +58,17 @@ pub(super) fn devices(
             .as_ref()
             .map(|own| super::meter::meter(own, &path.key("meter"), context.base_dir, mistakes));
         let mut device = self::device(device, id, &path, context, mistakes);
-        device.plan.meter = own.unwrap_or_else(|| meter.clone());
+        device.plan.meter = own.map_or_else(|| Arc::clone(meter), Arc::new);
         device
     };
-    written.iter().zip(ids).enumerate().map(lower).collect()
+    let mut devices: Vec<Lowered<DevicePlan>> = Vec::with_capacity(written.len());
+    for mut device in written.iter().zip(ids).enumerate().map(lower) {
+        if let Some(before) = devices.last() {
+            device.plan.share_parts_with(&before.plan);
+        }
+        devices.push(device);
+    }
+    devices
 }
 
 /// Returns the id of each device: its own, or the next one that no device has.
@@ -132,10 +139,10 @@ fn device(
     config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
         config: Arc::new(config),
-        access_policy: access_policy(raw, path, mistakes),
-        meter: MeterPlan::default(),
-        site,
-        hardware: hardware(raw, path, mistakes),
+        access_policy: Arc::new(access_policy(raw, path, mistakes)),
+        meter: Arc::default(),
+        site: Arc::new(site),
+        hardware: Arc::new(hardware(raw, path, mistakes)),
         identity,
         firmware,
         http: raw.http.map_or(DevicePlan::HTTP, |http| http.0),

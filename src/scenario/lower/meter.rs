@@ -45,7 +45,7 @@ pub(super) fn meter(
                 None
             }
         },
-        signal: lowering.signal(raw),
+        signal: lowering.signal(raw).into(),
         texts: MeterTexts {
             logical_name: text(&raw.logical_name),
             id: text(&raw.id),

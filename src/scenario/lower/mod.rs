@@ -132,7 +132,7 @@ pub(super) fn scenario(
         .meter
         .as_ref()
         .map(|raw| meter::meter(raw, &root.key("meter"), context.base_dir, mistakes));
-    let meter = meter.unwrap_or_default();
+    let meter = Arc::new(meter.unwrap_or_default());
     let mut devices = device::devices(raw, &meter, context, mistakes);
     let slaves = slave::slaves(raw, context, mistakes);
     let targets = target::targets(raw, mistakes);

@@ -11,8 +11,10 @@ mod session;
 
 use parking_lot::{Mutex, MutexGuard};
 use std::io;
+#[cfg(feature = "mdns")]
+use std::net::IpAddr;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use tokio::sync::watch;
@@ -29,7 +31,6 @@ use crate::net::gate::ClosedGate;
 use crate::net::inflight::ConnectionRegistry;
 use crate::net::sockets::Port;
 use crate::scenario::ModbusPlan;
-use crate::tasks::Tasks;
 
 /// The parts from which a server is built.
 #[derive(Debug, Clone)]
@@ -50,8 +51,9 @@ pub struct ServerParts {
 #[derive(Debug)]
 pub struct DeviceModbusServer {
     shared: Arc<ServerShared>,
-    // Not part of `shared`, because each connection holds that.
-    connections: Arc<Connections>,
+    /// Empty until the server listens for the first time. Not part of `shared`, because each connection holds
+    /// that.
+    connections: OnceLock<Arc<Connections>>,
     /// The address whose connections a pause has kept. `None` if there are none.
     paused_at: Mutex<Option<SocketAddr>>,
 }
@@ -59,32 +61,35 @@ pub struct DeviceModbusServer {
 #[derive(Debug)]
 struct ServerShared {
     parts: ServerParts,
-    function_3: bool,
-    /// The scenario's listen address, for which [`Self::first_port`] stands.
-    scenario_address: SocketAddr,
-    /// True if the port of `scenario_address` stays reserved while nothing listens there, because the
-    /// scenario asks for any free port.
-    reserves_port: bool,
-    /// The device's port at its start.
+    plan: ModbusPlan,
+    /// The device's port at its start, which stands for the address of the plan.
     first_port: u16,
+    /// The port of the plan.
     port: Mutex<Port>,
+    /// Empty until somebody follows the listener.
+    published: OnceLock<Box<Published>>,
+}
+
+/// The values that others wait for.
+#[derive(Debug)]
+struct Published {
     state: watch::Sender<ListenState>,
     /// The generation of the fault rules that the listener follows.
     applied_generation: watch::Sender<u64>,
 }
 
 /// The state of a server's listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ListenState {
-    address: SocketAddr,
-    listening: bool,
+    /// The address of the listener. `None` if it is closed.
+    listening: Option<SocketAddr>,
     note: Option<String>,
 }
 
 impl ListenState {
     /// Returns the address of the listener. `None` if it is closed.
     pub(crate) fn listening(&self) -> Option<SocketAddr> {
-        self.listening.then_some(self.address)
+        self.listening
     }
 }
 
@@ -95,8 +100,9 @@ pub struct ModbusSummary {
     pub enabled: bool,
     /// `services.modbus.port`, as the device reports it.
     pub port: u16,
-    /// The address of the listener on the host, or the address that it would have.
-    pub address: SocketAddr,
+    /// The address of the listener on the host, or the address that it would have. `None` if the system chooses
+    /// it once the server is switched on.
+    pub address: Option<SocketAddr>,
     /// True if connections are accepted.
     pub listening: bool,
     /// The reason for which an enabled server does not listen, or listens at another address.
@@ -120,70 +126,93 @@ enum OffReason {
 
 impl DeviceModbusServer {
     /// Makes a server that does not listen yet. If the scenario asks for any free port, one is reserved
-    /// at once. A fixed port is bound only if the server has to listen, so that a server that stays
-    /// off does not block a port.
+    /// at once, unless the plan says otherwise. A fixed port is bound only if the server has to listen, so that
+    /// a server that stays off does not block a port.
     ///
     /// # Errors
     /// If the server has to listen from the start and the address cannot be bound.
     pub(crate) fn bind(plan: &ModbusPlan, first_port: u16, parts: ServerParts) -> io::Result<Self> {
-        let reserves_port = plan.listen.port() == 0;
         let port = match desired_port(&parts.device) {
             Ok(port) if port == first_port => Port::bind(plan.listen, MODBUS_BACKLOG)?,
-            _ if reserves_port => Port::reserve(plan.listen)?,
+            _ if plan.reserves_port() => Port::reserve(plan.listen)?,
             _ => Port::unbound(plan.listen),
         };
-        let address = port.address();
-        let activity = parts.clock.activity().clone();
-        let connections = Connections::new(activity, limits::MODBUS_CONNECTIONS);
         let shared = Arc::new(ServerShared {
             parts,
-            function_3: plan.function_3,
-            scenario_address: address,
-            reserves_port,
+            plan: *plan,
             first_port,
             port: Mutex::new(port),
-            state: watch::Sender::new(ListenState { address, listening: false, note: None }),
-            // Without a reconciler, every generation of the rules counts as applied.
-            applied_generation: watch::Sender::new(u64::MAX),
+            published: OnceLock::new(),
         });
-        Ok(Self { shared, connections: Arc::new(connections), paused_at: Mutex::default() })
+        Ok(Self { shared, connections: OnceLock::new(), paused_at: Mutex::default() })
     }
 
-    /// Starts a task in `services` that serves until it is aborted. When this returns, the listener is
-    /// in its desired state. Connections that a pause has kept are reset if the listener has moved.
-    pub(crate) fn start(&self, services: &Tasks) {
-        let connections = Arc::clone(&self.connections);
-        let reconciler = DeviceListenerReconciler::new(Arc::clone(&self.shared), connections);
+    /// Returns true if the device has to listen, unless a fault rule has it refuse.
+    pub(crate) fn has_to_listen(&self) -> bool {
+        desired_port(&self.shared.parts.device).is_ok()
+    }
+
+    /// Serves until the returned future ends, because the device must not listen any more, or is dropped. When
+    /// this returns, the listener is in its desired state. Connections that a pause has kept are reset if the
+    /// listener has moved.
+    pub(crate) fn start(&self) -> impl Future<Output = ()> + Send + use<> {
+        let connections = Arc::clone(self.connections.get_or_init(|| {
+            let activity = self.shared.parts.clock.activity().clone();
+            Arc::new(Connections::new(activity, limits::MODBUS_CONNECTIONS))
+        }));
         let paused_at = self.paused_at.lock().take();
+        let shared = Arc::clone(&self.shared);
+        let reconciler = DeviceListenerReconciler::new(shared, Arc::clone(&connections));
         if paused_at.is_some() && paused_at != reconciler.address() {
-            self.connections.reset_all();
+            connections.reset_all();
         }
-        services.spawn(self.shared.parts.clock.activity().track(reconciler.run()));
+        reconciler.run()
+    }
+
+    /// Closes what a pause has kept open, because the device must not listen.
+    pub(crate) fn stay_closed(&self) {
+        if let Some(connections) = self.connections.get()
+            && self.paused_at.lock().take().is_some()
+        {
+            connections.reset_all();
+        }
+        self.shared.close_scenario_port();
     }
 
     /// Drops the connections after the task has ended. The listener stays open, but no connection is
     /// accepted.
     pub(crate) async fn drop_connections(&self) {
-        self.connections.drop_all().await;
+        if let Some(connections) = self.connections.get() {
+            connections.drop_all().await;
+        }
         self.mark_unserved();
     }
 
     /// Ends the connections with a request in progress or half received, after the task has ended. The
     /// listener stays open. Connections that wait for their next request, and new ones, wait until the next
     /// [`DeviceModbusServer::start`] and until the returned value is dropped.
-    pub(crate) async fn pause(&self) -> ClosedGate {
-        let paused = self.connections.pause().await;
-        *self.paused_at.lock() = self.shared.state.borrow().listening();
+    pub(crate) async fn pause(&self) -> Option<ClosedGate> {
+        let paused = match self.connections.get() {
+            Some(connections) => Some(connections.pause().await),
+            None => None,
+        };
+        *self.paused_at.lock() = self.listening();
         self.mark_unserved();
         paused
     }
 
     /// Says that no task serves.
-    fn mark_unserved(&self) {
-        self.shared.update_state(|state| state.listening = false);
-        // Without a reconciler, every change of the rules and the device counts as applied.
-        self.shared.applied_generation.send_replace(u64::MAX);
+    pub(crate) fn mark_unserved(&self) {
+        if let Some(published) = self.shared.published.get() {
+            self.shared.update_state(ListenState::default());
+            // Without a reconciler, every change of the rules and the device counts as applied.
+            published.applied_generation.send_replace(u64::MAX);
+        }
         self.shared.parts.device.set_modbus_applied(None);
+    }
+
+    fn listening(&self) -> Option<SocketAddr> {
+        self.shared.published.get().and_then(|published| published.state.borrow().listening())
     }
 
     /// Drops the connections and closes the listener, as a device that goes down does.
@@ -198,30 +227,48 @@ impl DeviceModbusServer {
         self.shared.port().release();
     }
 
-    /// Returns the address of the listener, or the address that it has once it is switched on.
+    /// Returns the address of the listener, or the address that it has once it is switched on. `None` if the
+    /// system chooses that.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.shared.state.borrow().address
+    pub fn address(&self) -> Option<SocketAddr> {
+        let address = self.listening().unwrap_or_else(|| self.shared.desired_address());
+        Some(address).filter(|address| address.port() != 0)
+    }
+
+    /// Returns the address of the host at which it listens, without the port.
+    #[cfg(feature = "mdns")]
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.shared.plan.listen.ip()
     }
 
     /// Subscribes to the state of the listener.
-    #[cfg_attr(not(feature = "mdns"), expect(dead_code, reason = "only the announcer uses it"))]
+    #[cfg(feature = "mdns")]
     pub(crate) fn listen_state(&self) -> watch::Receiver<ListenState> {
-        self.shared.state.subscribe()
+        self.shared.published().state.subscribe()
     }
 
     /// Returns a summary for the control plane.
     #[must_use]
     pub fn summary(&self) -> ModbusSummary {
-        let service = self.shared.parts.device.view().config.settings.services.modbus;
-        let ListenState { address, listening, note } = self.shared.state.borrow().clone();
-        ModbusSummary { enabled: service.enable, port: service.port, address, listening, note }
+        let device = &self.shared.parts.device;
+        let service = device.view().config.settings.services.modbus;
+        let published = self.shared.published.get();
+        let note = published.and_then(|published| published.state.borrow().note.clone());
+        let off = || desired_port(device).err().filter(|_| service.enable);
+        ModbusSummary {
+            enabled: service.enable,
+            port: service.port,
+            address: self.address(),
+            listening: self.listening().is_some(),
+            note: note.or_else(|| off().map(|reason| reason.to_string())),
+        }
     }
 
     /// Waits until the listener follows the fault rules of this generation
     /// ([`Engine::generation`](crate::fault::Engine::generation)).
     pub(crate) async fn wait_rules_applied(&self, generation: u64) {
-        let mut applied = self.shared.applied_generation.subscribe();
+        let Some(published) = self.shared.published.get() else { return };
+        let mut applied = published.applied_generation.subscribe();
         // The sender is a field of this server, so it cannot be dropped.
         let _ = applied.wait_for(|applied| *applied >= generation).await;
     }
@@ -232,12 +279,27 @@ impl ServerShared {
         self.port.lock()
     }
 
-    /// Returns the address on the host for a port of the device.
+    fn published(&self) -> &Published {
+        self.published.get_or_init(|| {
+            Box::new(Published {
+                state: watch::Sender::default(),
+                // Without a reconciler, every generation of the rules counts as applied.
+                applied_generation: watch::Sender::new(u64::MAX),
+            })
+        })
+    }
+
+    /// Returns the address of the plan, with the port that the system has chosen if it has.
+    fn scenario_address(&self) -> SocketAddr {
+        self.port().address()
+    }
+
+    /// Returns the address on the host for a port of the device: the first one stands for the plan's.
     fn address_of(&self, device_port: u16) -> SocketAddr {
         if device_port == self.first_port {
-            self.scenario_address
+            self.scenario_address()
         } else {
-            SocketAddr::new(self.scenario_address.ip(), device_port)
+            SocketAddr::new(self.plan.listen.ip(), device_port)
         }
     }
 
@@ -246,14 +308,13 @@ impl ServerShared {
         self.address_of(self.parts.device.view().config.settings.services.modbus.port)
     }
 
-    /// Changes the state, notifies subscribers if it differs, and records if the listener opened or
-    /// closed.
-    fn update_state(&self, change: impl FnOnce(&mut ListenState)) {
+    /// Sets the state, notifies subscribers if it differs, and records if the listener opened or closed.
+    fn update_state(&self, new: ListenState) {
         let mut switched = None;
-        self.state.send_if_modified(|state| {
-            let before = state.clone();
-            change(state);
-            switched = Some(state.listening).filter(|listening| *listening != before.listening);
+        self.published().state.send_if_modified(|state| {
+            let before = std::mem::replace(state, new);
+            let listening = state.listening.is_some();
+            switched = Some(listening).filter(|listening| *listening != before.listening.is_some());
             *state != before
         });
         if let Some(listening) = switched {
@@ -262,12 +323,17 @@ impl ServerShared {
         }
     }
 
+    /// Closes the port of the plan. It stays reserved if its number has to stay, and while the device listens
+    /// there but for a fault rule or a reboot.
     fn close_scenario_port(&self) {
+        let service = self.parts.device.view().config.settings.services.modbus;
         let mut port = self.port();
-        if self.reserves_port {
+        if self.plan.reserves_port() || (service.enable && service.port == self.first_port) {
             port.close();
         } else {
             port.release();
+            // With port 0, the system chooses anew.
+            *port = Port::unbound(self.plan.listen);
         }
     }
 }

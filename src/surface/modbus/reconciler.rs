@@ -24,6 +24,8 @@ pub(super) struct DeviceListenerReconciler {
     acceptor: Acceptor,
     /// The address of the listener. `None` if it is closed.
     address: Option<SocketAddr>,
+    /// True if the device must not listen, whatever the rules say.
+    off: bool,
     /// True if a fault rule refuses connections.
     refusing: bool,
     /// True if the listener has to be open but cannot be bound.
@@ -47,6 +49,7 @@ impl DeviceListenerReconciler {
         let mut reconciler = Self {
             acceptor: Acceptor::new(connections),
             address: None,
+            off: false,
             refusing: false,
             bind_failed: false,
             next_evaluation: shared.parts.clock.sleep_until(VirtualTime::MAX),
@@ -63,7 +66,7 @@ impl DeviceListenerReconciler {
         self.address
     }
 
-    /// Reconciles after each change, and accepts connections, until this is dropped.
+    /// Reconciles after each change, and accepts connections, until the device must not listen any more.
     pub(super) async fn run(mut self) {
         let mut changes = self.shared.parts.device.changes();
         // The first iteration handles the changes since `new`.
@@ -89,13 +92,16 @@ impl DeviceListenerReconciler {
                 self.acceptor.connections().wait_drained().await;
             }
             self.publish_applied(rules, change);
+            if self.off {
+                return;
+            }
         }
     }
 
     /// Publishes that the listener follows these rules, and the device's changes up to `change`.
     #[expect(clippy::needless_pass_by_value, reason = "its timer is dropped after the publication")]
     fn publish_applied(&self, rules: AppliedRules, change: u64) {
-        self.shared.applied_generation.send_replace(rules.generation);
+        self.shared.published().applied_generation.send_replace(rules.generation);
         self.shared.parts.device.set_modbus_applied(Some(change));
     }
 
@@ -107,7 +113,9 @@ impl DeviceListenerReconciler {
     /// Brings the listener to its desired state.
     fn reconcile(&mut self) -> AppliedRules {
         let parts = &self.shared.parts;
-        let port = match desired_port(&parts.device) {
+        let desired = desired_port(&parts.device);
+        self.off = desired.is_err();
+        let port = match desired {
             Ok(port) => port,
             Err(reason) => {
                 self.refusing = false;
@@ -148,7 +156,7 @@ impl DeviceListenerReconciler {
     /// stays at its address, or opens at the address of the scenario.
     fn open(&mut self, device_port: u16) {
         let desired = self.shared.address_of(device_port);
-        let scenario_address = self.shared.scenario_address;
+        let scenario_address = self.shared.scenario_address();
         if self.address == Some(desired) {
             self.publish_state(None);
             return;
@@ -160,7 +168,7 @@ impl DeviceListenerReconciler {
         let fallback = match self.address {
             Some(address) => Some(address),
             None if desired == scenario_address => None,
-            None => self.move_to(scenario_address).is_ok().then_some(scenario_address),
+            None => self.move_to(scenario_address).is_ok().then(|| self.shared.scenario_address()),
         };
         let then = fallback
             .map_or_else(|| "tries again".to_owned(), |address| format!("stays on {address}"));
@@ -173,8 +181,11 @@ impl DeviceListenerReconciler {
     }
 
     fn move_to(&mut self, address: SocketAddr) -> io::Result<()> {
-        if address == self.shared.scenario_address {
-            let listener = self.shared.port().open(MODBUS_BACKLOG)?;
+        if address == self.shared.scenario_address() {
+            let mut port = self.shared.port();
+            let listener = port.open(MODBUS_BACKLOG)?;
+            let address = port.address();
+            drop(port);
             self.replace_listener(address, listener);
         } else {
             let listener = sockets::bind_socket(address)?.listen(MODBUS_BACKLOG)?;
@@ -195,8 +206,7 @@ impl DeviceListenerReconciler {
 
     /// Publishes the state of the listener.
     fn publish_state(&self, note: Option<String>) {
-        let listening = self.acceptor.is_open();
-        let address = self.address.unwrap_or_else(|| self.shared.desired_address());
-        self.shared.update_state(|state| *state = ListenState { address, listening, note });
+        let listening = self.address.filter(|_| self.acceptor.is_open());
+        self.shared.update_state(ListenState { listening, note });
     }
 }

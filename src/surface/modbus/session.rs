@@ -30,7 +30,7 @@ impl DeviceSession {
     fn serves(&self, function: FunctionCode) -> bool {
         match function {
             FunctionCode::READ_INPUT_REGISTERS => true,
-            FunctionCode::READ_HOLDING_REGISTERS => self.0.function_3,
+            FunctionCode::READ_HOLDING_REGISTERS => self.0.plan.function_3,
             _ => false,
         }
     }

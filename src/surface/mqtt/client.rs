@@ -18,7 +18,7 @@ use crate::clock::{Clock, VirtualTime};
 use crate::device::config::{BrokerUrl, BrokerUrlError, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::VariableContext;
-use crate::device::{Device, LicensedFeature, Snapshot, View};
+use crate::device::{Device, LicensedFeature, Power, Snapshot, View};
 use crate::fault::{Engine, FaultListener, MqttEffect, MqttMessage};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
@@ -145,7 +145,7 @@ struct OffOnDrop<'a>(&'a MqttClient);
 
 impl Drop for OffOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.set_off("the device is down".to_owned());
+        self.0.set_off();
     }
 }
 
@@ -169,34 +169,41 @@ impl MqttClient {
     /// Returns the status.
     #[must_use]
     pub fn status(&self) -> MqttStatus {
-        self.lock().clone()
+        let status = self.lock().clone();
+        if status.state != MqttState::Off {
+            return status;
+        }
+        let reason = if self.parts.device.power() == Power::Up {
+            self.plan(&self.parts.device.view()).err().map(|reason| reason.to_string())
+        } else {
+            Some("the device is down".to_owned())
+        };
+        MqttStatus { reason, ..status }
     }
 
-    /// Connects and publishes as the settings say. If this is dropped, the connection breaks without
-    /// DISCONNECT, as that of a device that goes down.
-    pub async fn run(self: Arc<Self>) {
+    /// Forgets what was sent before the device came up.
+    pub(crate) fn begin(&self) {
         *self.lock() = MqttStatus::default();
+    }
+
+    /// Returns true if the settings ask for a connection.
+    pub(crate) fn has_to_connect(&self, view: &View) -> bool {
+        view.config.mqtt.enable && self.plan(view).is_ok()
+    }
+
+    /// Connects and publishes as the settings say, and returns when they ask for no connection. If this is
+    /// dropped, the connection breaks without DISCONNECT, as that of a device that goes down.
+    pub async fn run(self: Arc<Self>) {
         let _off = OffOnDrop(&self);
-        let mut changes = self.parts.device.changes();
-        loop {
-            changes.borrow_and_update();
-            match self.plan(&self.parts.device.view()) {
-                Ok(plan) => {
-                    let mut session = None;
-                    let reason = tokio::select! {
-                        never = self.maintain_connection(&plan, &mut session) => match never {},
-                        reason = self.wait_outdated(&plan) => reason,
-                    };
-                    if let Some(session) = session {
-                        self.set_disconnected(&plan, reason);
-                        session.close().await;
-                    }
-                }
-                Err(reason) => {
-                    self.set_off(reason.to_string());
-                    // The sender lives as long as the device.
-                    let _ = changes.changed().await;
-                }
+        while let Ok(plan) = self.plan(&self.parts.device.view()) {
+            let mut session = None;
+            let reason = tokio::select! {
+                never = self.maintain_connection(&plan, &mut session) => match never {},
+                reason = self.wait_outdated(&plan) => reason,
+            };
+            if let Some(session) = session {
+                self.set_disconnected(&plan, reason);
+                session.close().await;
             }
         }
     }
@@ -513,10 +520,10 @@ impl MqttClient {
         Ok(())
     }
 
-    fn set_off(&self, reason: String) {
+    fn set_off(&self) {
         let mut status = self.lock();
         self.set_state(&mut status, MqttState::Off);
-        (status.broker, status.reason) = (None, Some(reason));
+        (status.broker, status.reason) = (None, None);
     }
 
     /// Sets the state at the start of an attempt. The result of the last attempt stays as the reason.

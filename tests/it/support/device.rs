@@ -76,8 +76,8 @@ impl TestDevice {
             firmware: setup.firmware.parse().unwrap(),
             action_policy: setup.action_policy,
             definition: actions,
-            access_policy: setup.access_policy,
-            meter: setup.meter,
+            access_policy: setup.access_policy.into(),
+            meter: setup.meter.into(),
             ..device::Setup::new(identity)
         };
         let device = Device::new(device, clock.clone(), Arc::clone(&engine), Arc::clone(&journal));

@@ -302,6 +302,12 @@ impl Clock {
         self.0.start
     }
 
+    /// Returns the number of timers that are set. One that is set to [`VirtualTime::MAX`] counts, too.
+    #[must_use]
+    pub fn timer_count(&self) -> usize {
+        self.state().sleepers.len()
+    }
+
     /// Returns true if a movement is in progress.
     #[must_use]
     pub fn is_moving(&self) -> bool {

@@ -12,7 +12,11 @@ mod household;
 mod load;
 mod week;
 
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
 use self::checks::PlanChecks;
+use super::household::HouseholdTables;
 use crate::limits::LOADS;
 use crate::problem::Problem;
 
@@ -41,6 +45,64 @@ pub struct SignalPlan {
     pub demand: DemandPlan,
     /// The energy registers at the start of the scenario.
     pub registers: RegisterPlan,
+}
+
+/// The plan of a signal, which many houses share with what follows from it alone.
+#[derive(Debug, Clone)]
+pub struct SharedSignalPlan(Arc<PlanWithTables>);
+
+#[derive(Debug, Default)]
+struct PlanWithTables {
+    plan: SignalPlan,
+    /// Made by the first sample.
+    household: OnceLock<HouseholdTables>,
+}
+
+impl SharedSignalPlan {
+    /// Returns the tables of the household.
+    pub(super) fn household(&self) -> &HouseholdTables {
+        self.0
+            .household
+            .get_or_init(|| HouseholdTables::new(&self.household, self.connection.phases.count()))
+    }
+}
+
+impl Default for SharedSignalPlan {
+    fn default() -> Self {
+        Self::from(SignalPlan::default())
+    }
+}
+
+impl From<SignalPlan> for SharedSignalPlan {
+    fn from(plan: SignalPlan) -> Self {
+        Self(Arc::new(PlanWithTables { plan, household: OnceLock::new() }))
+    }
+}
+
+impl From<&SignalPlan> for SharedSignalPlan {
+    fn from(plan: &SignalPlan) -> Self {
+        plan.clone().into()
+    }
+}
+
+impl From<&Self> for SharedSignalPlan {
+    fn from(plan: &Self) -> Self {
+        plan.clone()
+    }
+}
+
+impl Deref for SharedSignalPlan {
+    type Target = SignalPlan;
+
+    fn deref(&self) -> &SignalPlan {
+        &self.0.plan
+    }
+}
+
+impl PartialEq for SharedSignalPlan {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || **self == **other
+    }
 }
 
 impl SignalPlan {
