@@ -208,11 +208,9 @@ impl HouseCore {
     /// Parses a rule as written in scenarios. A rule without an id gets `default_id`.
     pub(crate) fn parse_rule(&self, rule: &Value, default_id: &str) -> Result<Rule, Vec<Problem>> {
         // A rule may name the actions that the devices have now, not those of the scenario.
-        let mut scenario = self.scenario().clone();
-        for (plan, runtime) in scenario.devices.iter_mut().zip(self.devices()) {
-            plan.actions = runtime.device.definition();
-        }
-        scenario::rule_from_json(rule, &scenario, default_id)
+        let actions: Vec<_> =
+            self.devices().iter().map(|runtime| runtime.device.definition()).collect();
+        scenario::rule_from_json(rule, self.scenario(), &actions, default_id)
     }
 
     /// Waits until every listener follows the rules of this generation of the engine or of a later

@@ -138,9 +138,16 @@ impl RuleValidator<'_> {
     fn device_of(&mut self, map: &raw::Place) -> Option<Option<String>> {
         let Some(id) = &map.device else { return Some(None) };
         let id = id.to_string();
-        if self.names.devices_complete && !self.names.devices.iter().any(|(own, _)| *own == id) {
+        let in_fleet = self.names.fleet.as_ref().is_some_and(|fleet| fleet.index_of(&id).is_some());
+        let is_known = in_fleet || self.names.devices.iter().any(|(own, _)| *own == id);
+        if self.names.devices_complete && !is_known {
             let ids = self.names.devices.iter().map(|(id, _)| *id);
-            self.mistakes.push(unknown_name(self.path.key("at").key("device"), "device", &id, ids));
+            let mut mistake = unknown_name(self.path.key("at").key("device"), "device", &id, ids);
+            if let Some(fleet) = &self.names.fleet {
+                let (first, last, count) = fleet.range();
+                mistake = mistake.help(format!("the fleet has {count}, {first} to {last}"));
+            }
+            self.mistakes.push(mistake);
             return None;
         }
         Some(Some(id))
@@ -186,10 +193,12 @@ impl RuleValidator<'_> {
     fn action_kinds(&mut self, id: &str, device: Option<&str>) -> Option<RequestKinds> {
         let devices = self.names.devices.iter();
         let devices = devices.filter(|(own, _)| device.is_none_or(|device| device == *own));
+        let fleet = self.names.fleet.iter().flat_map(|fleet| fleet.definitions(device));
+        let definitions = devices.map(|(_, details)| *details).chain(fleet);
         let mut ids = Vec::new();
         let (mut found, mut callable, mut certain) = (false, false, self.names.devices_complete);
         let mut kinds = RequestKinds::default();
-        for (_, details) in devices {
+        for details in definitions {
             let Some(definition) = details else {
                 certain = false;
                 continue;
