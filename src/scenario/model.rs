@@ -218,13 +218,31 @@ impl DevicePlan {
 pub struct ModbusPlan {
     /// The address at which it listens once the device's settings switch it on.
     pub listen: SocketAddr,
+    /// The time from which the house holds the port.
+    pub bind: ModbusBind,
     /// True if function 3 reads the registers, too.
     pub function_3: bool,
 }
 
+/// The time from which the house holds the port of a device's Modbus server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ModbusBind {
+    /// From the start of the house, if the scenario leaves the choice of the port to the system: its number
+    /// is known before the service is on, and stays.
+    #[default]
+    AtStart,
+    /// From when the service is switched on until it is switched off. Without it, the device needs no
+    /// descriptor for Modbus.
+    WhenOn,
+}
+
 impl Default for ModbusPlan {
     fn default() -> Self {
-        Self { listen: loopback(DevicePlan::MODBUS_PORT), function_3: false }
+        Self {
+            listen: loopback(DevicePlan::MODBUS_PORT),
+            bind: ModbusBind::AtStart,
+            function_3: false,
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn server(raw: Option<&raw::DeviceModbus>) -> ModbusPlan {
         Some(raw::Choice::Map(server)) => ModbusPlan {
             listen: server.listen.map_or(default.listen, |listen| listen.0),
             function_3: server.function_3.unwrap_or(default.function_3),
+            ..default
         },
     }
 }
