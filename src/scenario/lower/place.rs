@@ -9,7 +9,7 @@ use crate::fault::{ActionPlace, ApiPlace, FaultTarget, ModbusPlace, SlavePlace, 
 use crate::limits;
 use crate::modbus::bank::{Table, UnitLayout};
 use crate::modbus::wire::FunctionCode;
-use crate::notation::{join_numbers, shortened};
+use crate::notation::{Share, join_numbers, shortened};
 
 /// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [
@@ -95,15 +95,15 @@ impl RuleValidator<'_> {
                 ("slave", &["slave", "unit", "function", "address", "value", "action"])
             }
             (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
-            (Some("api"), None) => ("api", &["api", "device"]),
+            (Some("api"), None) => ("api", &["api", "device", "devices"]),
             (Some("modbus"), None) => {
-                ("modbus", &["modbus", "device", "unit", "function", "address"])
+                ("modbus", &["modbus", "device", "devices", "unit", "function", "address"])
             }
-            (Some("meter"), None) => ("meter", &["meter", "device"]),
-            (Some("mqtt"), None) => ("mqtt", &["mqtt", "device"]),
-            (Some("live"), None) => ("live", &["live", "device"]),
-            (Some(_), None) => ("queue", &["queue", "device"]),
-            (None, _) if map.action.is_some() => ("action", &["action", "device"]),
+            (Some("meter"), None) => ("meter", &["meter", "device", "devices"]),
+            (Some("mqtt"), None) => ("mqtt", &["mqtt", "device", "devices"]),
+            (Some("live"), None) => ("live", &["live", "device", "devices"]),
+            (Some(_), None) => ("queue", &["queue", "device", "devices"]),
+            (None, _) if map.action.is_some() => ("action", &["action", "device", "devices"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
                     .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`; `any` means all of them");
@@ -131,6 +131,19 @@ impl RuleValidator<'_> {
             _ => self.action_place(map),
         };
         place.filter(|_| fits)
+    }
+
+    /// Returns the share of the devices that a place names.
+    pub(super) fn devices(&mut self, at: &raw::At) -> Option<Share> {
+        let raw::Choice::Map(map) = at else { return None };
+        if map.device.is_some() && map.devices.is_some() {
+            let mistake = self
+                .place_mistake("devices", "a place names a device or a share of them, not both")
+                .help("remove one of them")
+                .on_key();
+            self.mistake(mistake);
+        }
+        map.devices
     }
 
     /// Returns the device that a place names. `None` if it names one that does not exist.
@@ -458,6 +471,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("live", map.live.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
+        ("devices", map.devices.is_some()),
         ("method", map.method.is_some()),
         ("path", map.path.is_some()),
         ("unit", map.unit.is_some()),
