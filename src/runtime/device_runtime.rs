@@ -57,6 +57,8 @@ pub(crate) struct DeviceRuntime {
     announcer: Arc<mdns::Announcer>,
     clock: Clock,
     runner: Arc<Runner>,
+    /// True if the device is off at the start of the house.
+    starts_off: bool,
     /// The tasks that run while the device is up, beside its API. Each follows [`Device::changes`]: it
     /// looks at the newest state after each change, and acts on that alone.
     services: Tasks,
@@ -80,6 +82,7 @@ impl DeviceRuntime {
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let is_persisted = persisted.sd_folder.is_some();
+        let is_new = persisted.resumed.is_none();
         let device = Device::new(
             Setup {
                 resumed: persisted.resumed,
@@ -90,6 +93,9 @@ impl DeviceRuntime {
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        if plan.starts_off && is_new {
+            device.stay_off();
+        }
         if is_persisted {
             // Before the first client: its reply waits until the persister, which starts after all
             // devices, has written what it changed.
@@ -115,6 +121,7 @@ impl DeviceRuntime {
             announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.actions.runner()),
+            starts_off: plan.starts_off,
             services: Tasks::default(),
             supervision: Mutex::default(),
         });
@@ -190,8 +197,11 @@ impl DeviceRuntime {
             tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
         }
         self.device.reset();
+        if self.starts_off {
+            self.device.stay_off();
+        }
         self.http.forget_clients();
-        if self.device.is_offline() {
+        if self.device.is_offline() || self.device.power().is_off() {
             self.http.close().await;
         } else {
             self.open();
@@ -305,7 +315,7 @@ async fn supervise(
             let Some(up) = runtime.upgrade() else { return };
             up.go_down().await;
             drop(up);
-            if !sleep_until(&clock, until, &mut halted).await {
+            if !wait_for_start(&device, &clock, until, &mut halted).await {
                 return;
             }
         } else {
@@ -321,15 +331,24 @@ async fn supervise(
     }
 }
 
-/// Waits until `until`. Returns false if the wait was halted.
-async fn sleep_until(
+/// Waits until `until`, or until a device that is off is switched on. Returns false if the wait was halted.
+async fn wait_for_start(
+    device: &Device,
     clock: &Clock,
     until: VirtualTime,
     halted: &mut watch::Receiver<bool>,
 ) -> bool {
+    let start = async {
+        if until < VirtualTime::MAX {
+            clock.sleep_until(until).await;
+        }
+        // A device that was off may have been switched on, and off again.
+        let mut changes = device.changes();
+        while device.power().is_off() && changes.changed().await.is_ok() {}
+    };
     tokio::select! {
         biased;
         _ = halted.changed() => false,
-        () = clock.sleep_until(until) => true,
+        () = start => true,
     }
 }

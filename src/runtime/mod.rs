@@ -6,6 +6,7 @@
 pub(crate) mod descriptors;
 mod device_runtime;
 mod error;
+mod fleet_life;
 mod persistence;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 pub(crate) use self::device_runtime::DeviceRuntime;
 use self::device_runtime::{PersistedState, RuntimeParts};
 pub use self::error::StartError;
+use self::fleet_life::FleetLife;
 use self::persistence::Persister;
 use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
@@ -50,6 +52,8 @@ pub(crate) struct HouseCore {
     engine: Arc<Engine>,
     journal: Arc<Journal>,
     devices: Vec<Arc<DeviceRuntime>>,
+    /// The ramp and the stages of the fleet. `None` if it has neither.
+    fleet_life: Option<FleetLife>,
     peers: Peers,
     actions: ActionClient,
     /// Writes the state directory. `None` if the house has none.
@@ -136,7 +140,10 @@ impl HouseCore {
         };
         let devices =
             start_devices(&scenario, device_ports, dir.as_deref(), resumed, &parts).await?;
+        let all = devices.iter().map(|runtime| Arc::clone(&runtime.device));
+        let fleet_life = FleetLife::new(&scenario, &clock, all);
         let mut core = Self {
+            fleet_life,
             devices,
             persister: None,
             epoch: AtomicU64::new(0),
@@ -153,6 +160,9 @@ impl HouseCore {
         };
         if let Some(dir) = dir {
             core.persister = Some(core.start_persister(dir, start, at).await);
+        }
+        if let Some(life) = &core.fleet_life {
+            life.begin();
         }
         Ok(Arc::new(core))
     }
@@ -230,6 +240,9 @@ impl HouseCore {
         let _one_at_a_time = self.reset_lock.write().await;
         // The surfaces first, then the client that carries out their calls. A request or a client that comes
         // meanwhile waits until the reset is done.
+        if let Some(life) = &self.fleet_life {
+            life.end().await;
+        }
         let mut paused = Vec::with_capacity(2 * self.devices.len());
         for runtime in &self.devices {
             paused.extend(runtime.pause().await);
@@ -271,6 +284,9 @@ impl HouseCore {
         for runtime in &self.devices {
             runtime.begin();
         }
+        if let Some(life) = &self.fleet_life {
+            life.begin();
+        }
         drop(movement);
     }
 
@@ -288,6 +304,9 @@ impl HouseCore {
 
     /// Closes every listener but that of the control plane, and returns when the ports are free.
     pub(crate) async fn close(&self) {
+        if let Some(life) = &self.fleet_life {
+            life.end().await;
+        }
         close_devices(&self.devices).await;
         self.actions.abort_all().await;
         self.peers.shutdown().await;

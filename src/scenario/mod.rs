@@ -12,6 +12,7 @@ mod diagnostics;
 mod render;
 mod error;
 mod fleet;
+mod life;
 mod lower;
 mod model;
 mod path;
@@ -41,6 +42,7 @@ pub use self::error::{LoadError, OverrideError};
 pub use self::fleet::{
     FleetIds, FleetListen, FleetPlan, InvalidShard, LifeState, MixPlan, RouteBy, Shard, StagePlan,
 };
+pub use self::life::{Life, LifeStep};
 use self::lower::LoadContext;
 pub use self::lower::{DeviceActions, LoadOverrides};
 pub use self::model::*;

@@ -133,6 +133,8 @@ pub struct DevicePlan {
     pub index: u32,
     /// The number of the device in the fleet, counted from 0. `None` if it is not one of the fleet.
     pub fleet_index: Option<u32>,
+    /// True if it is off at the start of the house, and goes online later.
+    pub starts_off: bool,
     /// The identity of the device.
     pub identity: Identity,
     /// The firmware of its first start.
@@ -164,6 +166,7 @@ impl Default for DevicePlan {
         Self {
             index: 0,
             fleet_index: None,
+            starts_off: false,
             identity: Identity { id, license: License::default() },
             firmware: Firmware::DEFAULT,
             http: Self::HTTP,

@@ -341,7 +341,7 @@ fn default_ids_and_ports_count_up_past_those_in_use() {
     assert_eq!(ports, [8080, 8081, 8082]);
     let many = "{http: '127.0.0.1:0'}, ".repeat(1000);
     assert_eq!(load(&format!("devices: [{many}]")).devices.len(), 1000);
-    assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("a house takes 1000"));
+    assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("1000 can be written out"));
 }
 
 /// Loads a house with these listeners, and returns the ports: control plane, APIs, Modbus servers, slaves.
@@ -400,7 +400,8 @@ fn listeners_are_compared_as_they_will_be_bound() {
     assert!(ports(&house, &any).iter().all(|port| *port == 0));
 
     let at_address = |address: &str| Some(address.parse().unwrap());
-    let at = |http, modbus, control| LoadOverrides { any_port: false, http, modbus, control };
+    let at =
+        |http, modbus, control| LoadOverrides { http, modbus, control, ..LoadOverrides::default() };
     let two = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
     let first = at(at_address("127.0.0.1:9000"), None, None);
     assert_eq!(ports(two, &first), [8090, 9000, 9002, 1502, 1503, 9001]);
@@ -477,7 +478,7 @@ fn reports_are_formatted_as_json_and_github_annotations() {
         json!({
             "severity": "error", "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
             "message": "unknown key `sede`", "suggestion": "seed",
-            "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, slaves, http_targets, mqtt_brokers, faults",
+            "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, fleet, slaves, http_targets, mqtt_brokers, faults",
         })
     );
     assert_eq!(objects[1]["path"], "faults[0].at.slave");
@@ -852,6 +853,7 @@ prop_compose! {
                 actions_file: file,
                 ..raw::Device::default()
             }),
+            fleet: None,
             devices: None,
             slaves: Some(slaves),
             http_targets: Some([(raw::NameText("bulb".into()), target)].into()),

@@ -137,6 +137,7 @@ pub(super) fn device(
     let plan = DevicePlan {
         index: 0,
         fleet_index: None,
+        starts_off: false,
         config: Arc::new(config),
         access_policy: access_policy(raw, path, mistakes),
         meter: MeterPlan::default(),

@@ -342,6 +342,7 @@ pub(super) fn device(plan: &FleetPlan, seed: u64, index: u32) -> DevicePlan {
     system.host_name = Settings::default_host_name(&id);
     device.index = plan.written + index;
     device.fleet_index = Some(index);
+    device.starts_off = !plan.online_at(index).is_zero();
     device.identity.id = id;
     device
 }

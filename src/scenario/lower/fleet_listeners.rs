@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::super::OverrideError;
 use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::fleet::{FleetListen, FleetPlan};
-use super::super::model::{DevicePlan, Scenario};
+use super::super::model::{DevicePlan, ModbusBind, Scenario};
 use super::super::path::FieldPath;
 use super::super::raw;
 use super::fleet::{FleetSource, device};
@@ -41,6 +41,7 @@ pub(super) fn expand(
         if overrides.shard.is_none_or(|shard| shard.has(plan.written + index)) {
             let mut device = device(plan, scenario.seed, index);
             (device.http, device.modbus.listen) = (http.of(index), modbus.of(index));
+            device.modbus.bind = ModbusBind::WhenOn;
             scenario.devices.push(device);
         }
     }
