@@ -22,11 +22,11 @@ const STEPS_AT_A_TIME: usize = 256;
 
 /// The life of a fleet.
 pub(super) struct FleetLife {
-    shared: Arc<Shared>,
+    shared: Arc<LifeParts>,
     task: Mutex<Option<Running>>,
 }
 
-struct Shared {
+struct LifeParts {
     plan: FleetPlan,
     seed: u64,
     clock: Clock,
@@ -61,7 +61,7 @@ impl FleetLife {
         }
         let of_fleet = scenario.devices.iter().zip(devices);
         let of_fleet = of_fleet.filter(|(plan, _)| plan.fleet_index.is_some());
-        let shared = Shared {
+        let shared = LifeParts {
             devices: of_fleet.map(|(own, device)| (device, Life::new(plan, own))).collect(),
             plan: plan.clone(),
             seed: scenario.seed,
@@ -90,7 +90,7 @@ impl FleetLife {
     }
 }
 
-impl Shared {
+impl LifeParts {
     /// Returns the devices as they are now. Steps of the past are in force already, unless the process ended before
     /// it carried them out.
     fn lives_now(&self) -> Lives {

@@ -16,7 +16,7 @@ pub enum LoadError {
     /// The text has mistakes.
     #[error(transparent)]
     Invalid(Diagnostics),
-    /// What the caller gives cannot be used.
+    /// A value that the caller gives cannot be used.
     #[error(transparent)]
     Override(OverrideError),
 }

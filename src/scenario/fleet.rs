@@ -245,7 +245,7 @@ impl Shard {
 /// A text that is no [`Shard`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidShard {
-    /// It is not two numbers.
+    /// The text is not two numbers.
     #[error("expected two numbers as 0/3, the first of three shards")]
     Form,
     /// There are no shards.

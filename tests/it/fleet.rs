@@ -447,7 +447,7 @@ async fn a_shard_that_continues_is_what_it_was() {
     third.clock().advance(Duration::ZERO).await.unwrap();
     assert_eq!(states(&third).await, later);
     within(third.stop()).await;
-    // It is where a house is that never stopped.
+    // A house that never stopped is there, too.
     let whole = TestHouse { house: crate::support::house::describe(yaml).start().await.unwrap() };
     whole.advance(3 * MINUTE).await;
     let before = stages(&whole).len();
@@ -526,6 +526,7 @@ impl ShardProcess {
 #[tokio::test]
 async fn three_processes_are_one_house_and_one_that_is_killed_comes_back() {
     let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
     let scenario = folder.0.join("town.yaml");
     let yaml = "seed: 4\nclock: {start: 2026-01-15T18:00:00+01:00}\nfleet: {count: 24}\n\
                 faults: [{id: busy, at: {api: /api/v1/system, devices: 30%}, effect: {status: 503}}]\n";

@@ -32,7 +32,7 @@ pub(super) fn expand(
     let mut assignment = Assignment { plan, source: &source, overrides, taken, mistakes };
     let Some(http) = assignment.http()? else { return Ok(()) };
     let Some(modbus) = assignment.modbus(&http)? else { return Ok(()) };
-    if let (FleetListen::Shared { address, .. }, Addresses::Common(common)) =
+    if let (FleetListen::Shared { address, .. }, AssignedAddresses::Common(common)) =
         (&mut plan.listen, &http)
     {
         *address = *common;
@@ -49,7 +49,7 @@ pub(super) fn expand(
 }
 
 /// The addresses of the devices of a fleet for one service.
-enum Addresses {
+enum AssignedAddresses {
     /// One for all, also if each takes any free port.
     Common(SocketAddr),
     /// Ports on one address.
@@ -58,7 +58,7 @@ enum Addresses {
     Hosts(Vec<Ipv4Addr>, u16),
 }
 
-impl Addresses {
+impl AssignedAddresses {
     fn of(&self, index: u32) -> SocketAddr {
         let index = index as usize;
         match self {
@@ -93,19 +93,19 @@ struct Assignment<'a> {
 
 impl Assignment<'_> {
     /// Returns the addresses of the devices' APIs. `None` after a mistake.
-    fn http(&mut self) -> Result<Option<Addresses>, OverrideError> {
+    fn http(&mut self) -> Result<Option<AssignedAddresses>, OverrideError> {
         let written = self.source.http().map(|http| http.0);
         let path = self.source.template_path().key("http");
         let first = self.first(self.overrides.http, written, &path, DevicePlan::HTTP);
         match self.plan.listen {
             FleetListen::Shared { .. } if first.address.port() == 0 => {
-                Ok(Some(Addresses::Common(first.address)))
+                Ok(Some(AssignedAddresses::Common(first.address)))
             }
             // A shared address is counted like that of one more device.
             FleetListen::Shared { .. } => Ok(self.ports(first, 1)?.map(|one| {
                 let address = one.of(0);
                 self.taken.take(address, "the fleet");
-                Addresses::Common(address)
+                AssignedAddresses::Common(address)
             })),
             FleetListen::Ports => self.ports(first, self.plan.count),
             FleetListen::Addresses => self.hosts(first),
@@ -113,15 +113,18 @@ impl Assignment<'_> {
     }
 
     /// Returns the addresses of the devices' Modbus servers, which begin to listen when a client switches them on.
-    fn modbus(&mut self, http: &Addresses) -> Result<Option<Addresses>, OverrideError> {
+    fn modbus(
+        &mut self,
+        http: &AssignedAddresses,
+    ) -> Result<Option<AssignedAddresses>, OverrideError> {
         let written = self.source.modbus().and_then(modbus_address);
         let path = self.source.template_path().key("modbus");
         let any = SocketAddr::new(http.of(0).ip(), 0);
         let first = self.first(self.overrides.modbus, written, &path, any);
-        if let Addresses::Hosts(hosts, _) = http {
-            return Ok(Some(Addresses::Hosts(hosts.clone(), first.address.port())));
+        if let AssignedAddresses::Hosts(hosts, _) = http {
+            return Ok(Some(AssignedAddresses::Hosts(hosts.clone(), first.address.port())));
         }
-        if let Addresses::Ports(ip, ports) = http
+        if let AssignedAddresses::Ports(ip, ports) = http
             && first.address.port() != 0
         {
             ports.iter().for_each(|port| self.taken.take(SocketAddr::new(*ip, *port), "the fleet"));
@@ -154,17 +157,21 @@ impl Assignment<'_> {
     }
 
     /// Counts free ports from the first one on.
-    fn ports(&mut self, first: First, count: u32) -> Result<Option<Addresses>, OverrideError> {
+    fn ports(
+        &mut self,
+        first: First,
+        count: u32,
+    ) -> Result<Option<AssignedAddresses>, OverrideError> {
         let First { address, path, before } = first;
         if address.port() == 0 {
-            return Ok(Some(Addresses::Common(address)));
+            return Ok(Some(AssignedAddresses::Common(address)));
         }
         let from = u32::from(address.port()).saturating_add(before);
         let candidates = (from..).map_while(|port| u16::try_from(port).ok());
         let is_free = |port: &u16| self.taken.is_free(SocketAddr::new(address.ip(), *port));
         let ports: Vec<u16> = candidates.filter(is_free).take(count as usize).collect();
         if ports.len() == count as usize {
-            return Ok(Some(Addresses::Ports(address.ip(), ports)));
+            return Ok(Some(AssignedAddresses::Ports(address.ip(), ports)));
         }
         let Some(path) = path else {
             return Err(OverrideError::PortRange { first: address, devices: count as usize });
@@ -177,7 +184,7 @@ impl Assignment<'_> {
     }
 
     /// Counts free addresses in 127.0.0.0/8 from the first one on.
-    fn hosts(&mut self, first: First) -> Result<Option<Addresses>, OverrideError> {
+    fn hosts(&mut self, first: First) -> Result<Option<AssignedAddresses>, OverrideError> {
         /// The last address of the network is that of a broadcast.
         const LAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
         let First { address, path, before } = first;
@@ -194,7 +201,7 @@ impl Assignment<'_> {
             _ => Vec::new(),
         };
         if hosts.len() == count {
-            return Ok(Some(Addresses::Hosts(hosts, port)));
+            return Ok(Some(AssignedAddresses::Hosts(hosts, port)));
         }
         let Some(path) = path else {
             return Err(OverrideError::AddressRange { first: address, devices: self.plan.count });

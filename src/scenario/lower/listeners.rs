@@ -15,7 +15,7 @@ use super::super::model::{DevicePlan, ModbusPlan, Scenario};
 use super::super::path::FieldPath;
 use super::super::raw;
 
-/// What the caller that loads a scenario gives in place of what the file says.
+/// The values that the caller that loads a scenario gives in place of those of the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LoadOverrides {
     /// True if every listener takes a free port, except those that have an address here.

@@ -31,8 +31,7 @@ pub struct Fleet {
     /// The kinds of devices, which are drawn by weight; all are like the template unless given.
     #[schemars(length(min = 1, max = limits::FLEET_MIX))]
     pub mix: Option<Vec<MixEntry>>,
-    /// What becomes of the devices while the house runs: each goes from state to state by itself; nothing unless
-    /// given.
+    /// The changes of state that each device goes through by itself while the house runs; none unless given.
     #[schemars(length(min = 1, max = limits::FLEET_STAGES))]
     pub stages: Option<Vec<Stage>>,
 }
@@ -86,7 +85,7 @@ impl JsonSchema for MixEntry {
                 .into(),
         );
         let weight = json_schema!({
-            "description": "How often it is drawn, compared with the others; 1 unless given.",
+            "description": "The frequency with which it is drawn, compared with the others; 1 unless given.",
             "type": ["integer", "null"],
             "format": "uint32",
             "minimum": 1,
@@ -112,7 +111,7 @@ pub struct Stage {
     pub from: OneOrMany<StageFrom>,
     /// The state to which it leads.
     pub to: Choice<StageTo, StageUpdate>,
-    /// How often it is drawn, compared with the other stages from the same state; 1 unless given.
+    /// The frequency with which it is drawn, compared with the other stages from the same state; 1 unless given.
     #[schemars(range(min = 1, max = limits::FLEET_WEIGHT))]
     pub weight: Option<u32>,
     /// The time that a device stays in the state before; 10s or more.
