@@ -38,7 +38,7 @@ impl Share {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
         (1.0..=f64::from(Self::ALL))
             .contains(&millionths)
-            .then(|| Self { millionths: millionths as u32 })
+            .then_some(Self { millionths: millionths as u32 })
     }
 
     /// Returns true if a device, by a number that stands for its id, belongs to the share that `stream` draws in a house with this seed. The answer

@@ -161,10 +161,10 @@ pub(super) fn draw_by_weight(
     draws: &mut Draws,
 ) -> Option<usize> {
     let total: u64 = weights.clone().map(u64::from).sum();
-    let mut drawn = draws.bits().checked_rem(total)?;
+    let mut rest = draws.bits().checked_rem(total)?;
     weights.into_iter().position(|weight| {
-        let is_drawn = drawn < u64::from(weight);
-        drawn = drawn.saturating_sub(u64::from(weight));
+        let is_drawn = rest < u64::from(weight);
+        rest = rest.saturating_sub(u64::from(weight));
         is_drawn
     })
 }

@@ -91,12 +91,12 @@ impl Life {
         let step = LifeStep { at, from: stage.map(|_| self.state), to, update };
         self.firmware = update.unwrap_or(self.firmware);
         // A reboot ends by itself.
-        let (state, since) = match to {
+        let (entered, since) = match to {
             LifeState::Rebooting => (LifeState::Online, at.after(self.reboot_time)),
             LifeState::Updated => (LifeState::Updated, at.after(self.reboot_time)),
-            state => (state, at),
+            other => (other, at),
         };
-        self.state = state;
+        self.state = entered;
         self.next = self.draw(plan, seed, id, since);
         Some(step)
     }

@@ -127,7 +127,9 @@ impl Assignment<'_> {
         if let AssignedAddresses::Ports(ip, ports) = http
             && first.address.port() != 0
         {
-            ports.iter().for_each(|port| self.taken.take(SocketAddr::new(*ip, *port), "the fleet"));
+            for port in ports {
+                self.taken.take(SocketAddr::new(*ip, *port), "the fleet");
+            }
         }
         self.ports(first, self.plan.count)
     }

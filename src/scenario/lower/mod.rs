@@ -80,11 +80,14 @@ pub(super) struct FleetNames<'a> {
     current: Option<CurrentActions<'a>>,
 }
 
+/// The actions of a device. `None` if it has none.
+type OwnActions<'a> = Option<&'a Definition>;
+
 /// The actions that the devices of a running fleet have.
 #[derive(Debug)]
 struct CurrentActions<'a> {
-    by_index: HashMap<u32, Option<&'a Definition>>,
-    distinct: Vec<Option<&'a Definition>>,
+    by_index: HashMap<u32, OwnActions<'a>>,
+    distinct: Vec<OwnActions<'a>>,
 }
 
 impl<'a> FleetNames<'a> {
@@ -100,7 +103,7 @@ impl<'a> FleetNames<'a> {
     }
 
     /// Returns the actions of one device of the fleet, or those that devices of the fleet have, each once.
-    pub(super) fn definitions(&self, id: Option<&str>) -> Vec<Option<Option<&'a Definition>>> {
+    pub(super) fn definitions(&self, id: Option<&str>) -> Vec<Option<OwnActions<'a>>> {
         let Some(id) = id else {
             let current = self.current.iter().flat_map(|current| current.distinct.iter().copied());
             let kinds = self.plan.mix.iter().map(|kind| kind.device.actions.as_deref());
@@ -142,9 +145,9 @@ impl<'a> Names<'a> {
                 .filter_map(|(plan, actions)| Some((plan.fleet_index?, actions.as_deref())))
                 .collect();
             let mut distinct: Vec<Option<&Definition>> = by_index.values().copied().collect();
-            let address = |actions: &Option<&Definition>| actions.map(std::ptr::from_ref);
-            distinct.sort_unstable_by_key(address);
-            distinct.dedup_by_key(|actions| address(actions));
+            let address = |actions: OwnActions<'_>| actions.map(std::ptr::from_ref);
+            distinct.sort_unstable_by_key(|actions| address(*actions));
+            distinct.dedup_by_key(|actions| address(*actions));
             let current = Some(CurrentActions { by_index, distinct });
             FleetNames { plan, seed: scenario.seed, valid: true, current }
         });
