@@ -58,6 +58,7 @@ fn device() -> (Clock, Arc<Device>) {
 fn silences(rules: u32, every: impl Fn(u32) -> Duration, after: Duration) -> Vec<Rule> {
     let rule = |n: u32| Rule {
         id: n.to_string().into(),
+        devices: None,
         fault: Fault::Meter { device: None, effect: MeterEffect::Silent(Silence::NoData) },
         when: Trigger {
             after: n * after,

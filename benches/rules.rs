@@ -50,8 +50,12 @@ slaves:
 fn rule_sets() -> [(&'static str, Vec<Rule>); 3] {
     let rules = |fault: fn(u16) -> Fault| {
         let count = u16::try_from(limits::FAULT_RULES).unwrap();
-        let rule =
-            |n| Rule { id: format!("rule-{n}").into(), fault: fault(n), when: Trigger::default() };
+        let rule = |n| Rule {
+            id: format!("rule-{n}").into(),
+            fault: fault(n),
+            devices: None,
+            when: Trigger::default(),
+        };
         (0..count).map(rule).collect()
     };
     [("no rules", Vec::new()), ("1000 spread", rules(spread)), ("1000 on one", rules(on_one))]

@@ -295,8 +295,22 @@ pub enum Event {
     Rebooting {
         /// The device's id.
         device: Arc<str>,
-        /// `asked to`, `factory reset`, `firmware upload` or `supercapacitor empty`.
+        /// `asked to`, `factory reset`, `firmware upload`, `supercapacitor empty` or `stage of the fleet`.
         cause: &'static str,
+    },
+    /// A device was switched off.
+    SwitchedOff {
+        /// The device's id.
+        device: Arc<str>,
+    },
+    /// A device of the fleet entered a stage.
+    StageEntered {
+        /// The device's id.
+        device: Arc<str>,
+        /// `online`, `weak_wifi`, `updated` or `gone`; `off` before it went online for the first time.
+        from: &'static str,
+        /// `online`, `weak_wifi`, `rebooting`, `updated` or `gone`.
+        to: &'static str,
     },
     /// A device started.
     Started {

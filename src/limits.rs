@@ -130,8 +130,22 @@ pub const SCENARIO_MISTAKES: usize = 100;
 // Houses (chosen)
 // ---------------------------------------------------------------------------------------------
 
-/// Devices of one house.
+/// Devices of one house that the scenario writes out one by one; those of a fleet are not among them.
 pub const DEVICES: usize = 1000;
+/// Devices of a fleet, of all its shards together: a town. In one process, on one port, they take some 2 GB.
+pub const FLEET_DEVICES: u32 = 100_000;
+/// Kinds of devices of a fleet: more than there are kinds of meters, versions of the firmware and licences
+/// together.
+pub const FLEET_MIX: usize = 100;
+/// Stages of a fleet: five from each state to each other one.
+pub const FLEET_STAGES: usize = 100;
+/// Weight of a kind of device or of a stage of a fleet: one in a million is the rarest beside it.
+pub const FLEET_WEIGHT: u32 = 1_000_000;
+/// Least delay of a stage of a fleet. When the clock jumps, each device goes through all stages of the time
+/// between: some 3000 a year with a delay of three hours, and three million with this one.
+pub const FLEET_STAGE_DELAY: Duration = Duration::from_secs(10);
+/// Time in which a fleet goes online one device after another.
+pub const FLEET_RAMP: Duration = Duration::from_hours(24);
 /// File descriptors that a house is said to need beyond one for each listener: those of the runtime and the
 /// state directory, and some connections.
 pub const SPARE_DESCRIPTORS: u64 = 64;

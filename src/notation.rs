@@ -7,11 +7,13 @@
 mod choice;
 mod duration;
 pub(crate) mod scalar;
+mod share;
 mod text;
 
 pub use self::choice::{Choice, OneOrMany};
 pub use self::duration::{DurationText, Seconds};
 pub use self::scalar::ScalarError;
+pub use self::share::Share;
 pub(crate) use self::text::{
     excerpt, first_chars, join_items, join_numbers, shortened, without_bom,
 };

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::error::EXIT_CODES;
 use crate::clock::Speed;
 use crate::outbound::Policy;
+use crate::scenario::Shard;
 use crate::scenario::raw::{Listen, SpeedText};
 
 /// The environment of `wwsim run`, as `--help` lists it.
@@ -83,6 +84,13 @@ pub(super) struct RunArguments {
     /// The seed of all randomness, in place of that of the scenario
     #[arg(long, value_name = "NUMBER", value_parser = parse_seed, allow_hyphen_values = true)]
     pub seed: Option<u64>,
+    /// The number of devices of the fleet, in place of that of the scenario; a scenario without a fleet gets one of
+    /// devices like its own
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub fleet: Option<u32>,
+    /// The shard of the house that this process has, as 0/3 for the first of three: every third device
+    #[arg(long, value_name = "I/N", allow_hyphen_values = true)]
+    pub shard: Option<Shard>,
     /// The virtual seconds in a real second, or `manual`: time passes only by the control plane
     #[arg(long, value_name = "NUMBER|manual", value_parser = parse_speed, allow_hyphen_values = true)]
     pub speed: Option<Speed>,

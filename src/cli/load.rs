@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::CliError;
 use super::output::Patient;
-use crate::scenario::{self, ListenerOverrides, LoadError, Scenario};
+use crate::scenario::{self, LoadError, LoadOverrides, Scenario};
 
 /// The name of standard input.
 pub(super) const STDIN: &str = "-";
@@ -21,11 +21,11 @@ const COMPARED_FILES: usize = 1000;
 
 /// Loads standard input, a built-in house by name, or else a file.
 pub(super) fn load(name: &str) -> Result<Scenario, CliError> {
-    load_with(name, &ListenerOverrides::default())
+    load_with(name, &LoadOverrides::default())
 }
 
 /// Loads a scenario as [`load`] does, for a house with some listeners at other addresses.
-pub(super) fn load_with(name: &str, listeners: &ListenerOverrides) -> Result<Scenario, CliError> {
+pub(super) fn load_with(name: &str, listeners: &LoadOverrides) -> Result<Scenario, CliError> {
     let path = Path::new(name);
     let loaded = match scenario::builtin(name) {
         _ if name == STDIN => load_stdin(listeners),
@@ -45,9 +45,9 @@ pub(super) fn load_with(name: &str, listeners: &ListenerOverrides) -> Result<Sce
 /// Loads standard input, a file, or else a built-in house by name: `wwsim check` is there for files.
 pub(super) fn load_file(path: &Path) -> Result<Scenario, CliError> {
     let loaded = match path.to_str() {
-        Some(STDIN) => load_stdin(&ListenerOverrides::default()),
+        Some(STDIN) => load_stdin(&LoadOverrides::default()),
         Some(name) if !path.exists() => match scenario::builtin(name) {
-            Some(builtin) => builtin.load_with(&ListenerOverrides::default()),
+            Some(builtin) => builtin.load_with(&LoadOverrides::default()),
             None => scenario::load_file(path),
         },
         _ => scenario::load_file(path),
@@ -56,7 +56,7 @@ pub(super) fn load_file(path: &Path) -> Result<Scenario, CliError> {
 }
 
 /// Loads standard input. Paths in it are relative to the working directory.
-fn load_stdin(listeners: &ListenerOverrides) -> Result<Scenario, LoadError> {
+fn load_stdin(listeners: &LoadOverrides) -> Result<Scenario, LoadError> {
     let stdin = Patient(io::stdin().lock());
     scenario::load_from(stdin, "<standard input>", Some(Path::new("")), listeners)
 }

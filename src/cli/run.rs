@@ -20,7 +20,7 @@ use crate::device::actions::Action;
 use crate::house::{Addresses, House, StartError};
 use crate::limits;
 use crate::runtime::descriptors;
-use crate::scenario::{self, ListenerOverrides, Scenario};
+use crate::scenario::{self, LoadOverrides, Scenario};
 
 /// The real time that connections and tasks get to end after Ctrl-C. The process ends without those
 /// that take longer.
@@ -81,11 +81,14 @@ fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
     if is_stdin(Path::new(name)) && arguments.token_file.as_deref().is_some_and(is_stdin) {
         return Err(CliError::StdinTwice("the scenario and --token-file"));
     }
-    let listeners = ListenerOverrides {
+    let listeners = LoadOverrides {
         any_port: arguments.any_port,
         http: arguments.http,
         modbus: arguments.modbus,
         control: arguments.control,
+        seed: arguments.seed,
+        fleet: arguments.fleet,
+        shard: arguments.shard,
     };
     let ready_file = prepared_ready_file(arguments, name)?;
     let token = token::given(arguments.token_file.as_deref())?;
@@ -210,12 +213,9 @@ async fn write_ready_file(
     })
 }
 
-/// Applies the arguments to the scenario, whose values they override. Those of the listeners are part
-/// of loading, because they decide what is in the way of what.
+/// Applies the arguments to the scenario, whose values they override. Those that decide which devices there are
+/// and what is in the way of what are part of loading.
 fn apply(arguments: &RunArguments, scenario: &mut Scenario) {
-    if let Some(seed) = arguments.seed {
-        scenario.seed = seed;
-    }
     if let Some(speed) = arguments.speed {
         scenario.speed = speed;
     }

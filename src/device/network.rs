@@ -19,6 +19,11 @@ const RSSI_DEVIATION: u8 = 4;
 /// The time between two draws of that deviation.
 const RSSI_PERIOD: Duration = Duration::from_mins(1);
 
+/// The loss of a network's signal strength while the Wi-Fi of a device is weak, in dB.
+const WEAK_WIFI: i8 = 30;
+/// The signal strength below which that loss takes no network, in dBm: a receiver hears hardly less.
+const WEAKEST_WIFI: i8 = -92;
+
 /// The surroundings of a device: its plugs and the networks in range. The scenario defines them;
 /// clients cannot change them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -367,6 +372,8 @@ pub struct NetworkInputs<'a> {
     pub config: &'a Config,
     /// `true` if a WPS pairing is in progress.
     pub pairing: bool,
+    /// `true` if all networks are [`WEAK_WIFI`] weaker.
+    pub weak: bool,
 }
 
 impl NetworkInputs<'_> {
@@ -409,7 +416,10 @@ impl NetworkInputs<'_> {
         let deviation = f64::from(RSSI_DEVIATION) * smooth_noise(self.seed, stream, now);
         #[expect(clippy::cast_possible_truncation, reason = "a few dB")]
         let deviation = libm::round(deviation) as i8;
-        let rssi = network.rssi.saturating_add(deviation).min(0);
+        let weaker = if self.weak { WEAK_WIFI } else { 0 };
+        let strength = network.rssi.saturating_add(deviation).min(0);
+        // A network at the edge of its range does not become weaker.
+        let rssi = strength.saturating_sub(weaker).max(strength.min(WEAKEST_WIFI));
         ScanResult { network, rssi }
     }
 

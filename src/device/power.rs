@@ -14,6 +14,17 @@ pub enum Power {
     },
 }
 
+impl Power {
+    /// Off, until somebody switches the device on.
+    pub const OFF: Self = Self::Down { until: VirtualTime::MAX };
+
+    /// Returns true if the device is off and does not start by itself.
+    #[must_use]
+    pub fn is_off(self) -> bool {
+        self == Self::OFF
+    }
+}
+
 /// The cause of a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RebootCause {
@@ -25,6 +36,8 @@ pub enum RebootCause {
     FirmwareUpload,
     /// The supercapacitor is empty.
     SupercapacitorEmpty,
+    /// A stage of the fleet.
+    Stage,
 }
 
 impl RebootCause {
@@ -36,6 +49,7 @@ impl RebootCause {
             Self::FactoryReset => "factory reset",
             Self::FirmwareUpload => "firmware upload",
             Self::SupercapacitorEmpty => "supercapacitor empty",
+            Self::Stage => "stage of the fleet",
         }
     }
 }

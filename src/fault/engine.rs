@@ -19,23 +19,26 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::episode::{EpisodeLog, Episodes};
-use super::index::{IndexKey, RuleIndex};
+use super::episode::{Episode, EpisodeLog, Episodes};
+use super::index::{IndexKey, KeyField, RuleIndex};
 use super::seam::{Fault, Seam};
-use super::{Delay, Trigger, TriggerState, WindowBudget};
+use super::{Delay, DrawnShare, Trigger, TriggerState, WindowBudget};
 use crate::clock::{Clock, Sleep, VirtualTime, WakeHandle};
 use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::modbus::trigger::WindowState;
+use crate::notation::Share;
 use crate::rng::{Draws, RandomStream};
 
-/// A rule: a place with its effect, when it fires, and the name under which it is counted.
+/// A rule: a place with its effect, whom it affects, when it fires, and the name under which it is counted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// The name, unique in the house.
     pub id: Arc<str>,
     /// The place and the effect.
     pub fault: Fault,
+    /// The share of the devices that it affects. `None` for all that the place includes.
+    pub devices: Option<Share>,
     /// The conditions.
     pub when: Trigger,
 }
@@ -108,6 +111,9 @@ pub trait SentReadings: fmt::Debug + Send + Sync {
     fn sent_until(&self, at: VirtualTime) -> u64;
 }
 
+/// The most devices of one house, with a fleet.
+const MOST_DEVICES: usize = limits::DEVICES + limits::FLEET_DEVICES as usize;
+
 /// The meters of a house, by the ids of their devices.
 type Meters = BTreeMap<String, Arc<dyn SentReadings>>;
 
@@ -127,7 +133,7 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     rules: Vec<RuleEntry>,
-    /// At most [`limits::DEVICES`] meters.
+    /// At most [`MOST_DEVICES`] meters.
     meters: Meters,
     index: RuleIndex,
     /// The rules that a lookup found. Kept, so that a lookup does not allocate.
@@ -147,6 +153,7 @@ pub(super) struct Inner {
 #[derive(Debug)]
 pub(super) struct RuleEntry {
     rule: Arc<Rule>,
+    share: Option<DrawnShare>,
     stream: RandomStream,
     state: TriggerState,
     /// Without the readings since the rule was armed, if it is a rule on a meter.
@@ -157,7 +164,7 @@ pub(super) struct RuleEntry {
     overruled: u64,
     holds: Vec<WakeHandle>,
     /// The beginning of the newest window that was counted, for each device (meter rules only). At most
-    /// [`limits::DEVICES`] entries.
+    /// [`MOST_DEVICES`] entries.
     counted_windows: BTreeMap<String, VirtualTime>,
 }
 
@@ -187,15 +194,13 @@ impl Engine {
             entry.release();
         }
         inner.episode_log.clear();
-        inner.rules = rules.into_iter().map(|rule| RuleEntry::new(rule, now)).collect();
+        let entry = |rule| RuleEntry::new(rule, self.seed, now);
+        inner.rules = rules.into_iter().map(entry).collect();
         let Inner { rules, meters, .. } = &mut *inner;
         // The rules on all meters have the same number.
-        let all = sent_until(meters, None, now);
+        let mut all = None;
         for entry in rules {
-            if let Fault::Meter { device, .. } = &entry.rule.fault {
-                let place = device.as_deref();
-                entry.sent_when_armed = place.map_or(all, |_| sent_until(meters, place, now));
-            }
+            entry.sent_when_armed = entry.sent_until(meters, &mut all, now);
         }
         self.publish(&mut inner);
     }
@@ -208,6 +213,7 @@ impl Engine {
         for entry in rules {
             if matches!(&entry.rule.fault, Fault::Meter { device: place, .. }
                 if place.as_deref().is_none_or(|place| place == device))
+                && entry.share.is_none_or(|share| share.includes(device))
             {
                 let at = entry.state.armed_at;
                 let before = replaced.as_ref().map_or(0, |meter| meter.sent_until(at));
@@ -238,8 +244,8 @@ impl Engine {
         }
         budget.add(&rule).map_err(EngineError::TooManyWindows)?;
         let id = Arc::clone(&rule.id);
-        let mut entry = RuleEntry::new(rule, now);
-        entry.sent_when_armed = entry.sent_until(&inner.meters, now);
+        let mut entry = RuleEntry::new(rule, self.seed, now);
+        entry.sent_when_armed = entry.sent_until(&inner.meters, &mut None, now);
         inner.rules.push(entry);
         self.publish(&mut inner);
         // Recorded when the rule is in force, so that whoever reads the entry meets the rule.
@@ -256,7 +262,7 @@ impl Engine {
         let now = self.clock.now();
         let position = inner.position(id)?;
         let mut entry = inner.rules.remove(position);
-        inner.episode_log.end(entry.rule.episode(&entry.state, now));
+        inner.episode_log.end(entry.episode(now));
         // Recorded before the held requests go on, whose entries follow.
         self.record_change(&entry.rule.id, "removed");
         entry.release();
@@ -275,8 +281,8 @@ impl Engine {
         let position = inner.position(id)?;
         let Inner { rules, meters, .. } = &mut *inner;
         let entry = &mut rules[position];
-        let ended = entry.rule.episode(&entry.state, now);
-        let sent = entry.sent_until(meters, now);
+        let ended = entry.episode(now);
+        let sent = entry.sent_until(meters, &mut None, now);
         entry.evaluated = entry.evaluated_with(sent);
         entry.sent_when_armed = sent;
         entry.state = TriggerState { armed, armed_at: now, ordinal: 0 };
@@ -310,12 +316,7 @@ impl Engine {
         // The rules on all meters have the same number.
         let mut all = None;
         let status = |entry: &mut RuleEntry| {
-            let sent = match &entry.rule.fault {
-                Fault::Meter { device: None, .. } => {
-                    *all.get_or_insert_with(|| sent_until(meters, None, now))
-                }
-                _ => entry.sent_until(meters, now),
-            };
+            let sent = entry.sent_until(meters, &mut all, now);
             entry.status(sent)
         };
         rules.iter_mut().map(status).collect()
@@ -330,7 +331,7 @@ impl Engine {
         let position = inner.position(id)?;
         let now = self.clock.now();
         let Inner { rules, meters, .. } = &mut *inner;
-        let sent = rules[position].sent_until(meters, now);
+        let sent = rules[position].sent_until(meters, &mut None, now);
         Ok(rules[position].status(sent))
     }
 
@@ -503,7 +504,7 @@ impl Inner {
     /// Renews everything that follows from the rules, and wakes the watchers.
     fn rebuild(&mut self) {
         self.index = RuleIndex::new(self.rules.iter().map(|entry| entry.rule.fault.keys()));
-        let open_episode = |entry: &RuleEntry| entry.rule.episode(&entry.state, VirtualTime::MAX);
+        let open_episode = |entry: &RuleEntry| entry.episode(VirtualTime::MAX);
         self.episode_log.renew(self.rules.iter().filter_map(open_episode));
         self.generation += 1;
         for watcher in self.watchers.drain(..) {
@@ -516,9 +517,12 @@ impl Inner {
     pub(super) fn visit(&mut self, request: &IndexKey, mut visit: impl FnMut(&mut RuleEntry)) {
         let Self { rules, index, found, .. } = self;
         index.lookup(request, found);
+        let device = request.hash_of(KeyField::Device);
         for position in &*found {
             // The index was built from these rules.
-            if let Some(entry) = rules.get_mut(*position as usize) {
+            if let Some(entry) = rules.get_mut(*position as usize)
+                && entry.affects_device(device)
+            {
                 visit(entry);
             }
         }
@@ -538,8 +542,9 @@ impl Inner {
 }
 
 impl RuleEntry {
-    fn new(rule: Rule, now: VirtualTime) -> Self {
+    fn new(rule: Rule, seed: u64, now: VirtualTime) -> Self {
         Self {
+            share: DrawnShare::of(&rule, seed),
             stream: RandomStream::named(&rule.id),
             state: TriggerState::begin(&rule.when, now),
             rule: Arc::new(rule),
@@ -550,6 +555,18 @@ impl RuleEntry {
             holds: Vec::new(),
             counted_windows: BTreeMap::new(),
         }
+    }
+
+    /// Returns true if the device of a request, by its hash, belongs to the share that the rule affects.
+    fn affects_device(&self, device: Option<u64>) -> bool {
+        let Some(share) = self.share else { return true };
+        device.is_some_and(|device| share.includes_hash(device))
+    }
+
+    /// Returns the episode of a rule on meters until `until`. `None` if the rule is disarmed, or is on something
+    /// else.
+    fn episode(&self, until: VirtualTime) -> Option<Episode> {
+        self.rule.episode(&self.state, self.share, until)
     }
 
     pub(super) fn fault(&self) -> &Fault {
@@ -577,7 +594,7 @@ impl RuleEntry {
             return is_new;
         }
         // A house has at most this many devices, so each of them has an entry.
-        let has_room = self.counted_windows.len() < limits::DEVICES;
+        let has_room = self.counted_windows.len() < MOST_DEVICES;
         if has_room {
             self.counted_windows.insert(device.to_owned(), since);
         }
@@ -600,10 +617,18 @@ impl RuleEntry {
     }
 
     /// Returns the readings that the meters of the place have sent up to `now`; 0 for a rule on something
-    /// else.
-    fn sent_until(&self, meters: &Meters, now: VirtualTime) -> u64 {
-        match &self.rule.fault {
-            Fault::Meter { device, .. } => sent_until(meters, device.as_deref(), now),
+    /// else. `all` is that of all meters, once it is known.
+    fn sent_until(&self, meters: &Meters, all: &mut Option<u64>, now: VirtualTime) -> u64 {
+        let sent = |meter: &Arc<dyn SentReadings>| meter.sent_until(now);
+        match (&self.rule.fault, self.share) {
+            (Fault::Meter { device: Some(device), .. }, None) => meters.get(device).map_or(0, sent),
+            (Fault::Meter { .. }, None) => {
+                *all.get_or_insert_with(|| meters.values().map(sent).sum())
+            }
+            (Fault::Meter { .. }, Some(share)) => {
+                let drawn = meters.iter().filter(|(device, _)| share.includes(device));
+                drawn.map(|(_, meter)| sent(meter)).sum()
+            }
             _ => 0,
         }
     }
@@ -628,14 +653,6 @@ impl RuleEntry {
     }
 }
 
-/// Returns the readings that the meter of a device, or all meters, have sent up to `at`.
-fn sent_until(meters: &Meters, device: Option<&str>, at: VirtualTime) -> u64 {
-    match device {
-        Some(device) => meters.get(device).map_or(0, |meter| meter.sent_until(at)),
-        None => meters.values().map(|meter| meter.sent_until(at)).sum(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
@@ -652,7 +669,7 @@ mod tests {
         ApiCall { device: "A842E39F8124", method: "GET", path: "/x", has_nonce: false };
 
     fn rule(id: &str, fault: Fault, when: Trigger) -> Rule {
-        Rule { id: id.into(), fault, when }
+        Rule { id: id.into(), fault, devices: None, when }
     }
 
     fn engine(rules: Vec<Rule>) -> Engine {

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::seam::{Fault, MeterEffect, Silence};
-use super::{Rule, Trigger, TriggerState, WindowSchedule};
+use super::{DrawnShare, Rule, Trigger, TriggerState, WindowSchedule};
 use crate::clock::VirtualTime;
 use crate::limits;
 use crate::modbus::trigger::WindowState;
@@ -22,6 +22,8 @@ const PAST_EPISODES: usize = limits::FAULT_RULES;
 pub struct Episode {
     /// The id of the device. `None` for every device.
     pub device: Option<String>,
+    /// The share of the devices. `None` for all of them.
+    pub share: Option<DrawnShare>,
     /// The effect on the meter while a window is open.
     pub effect: MeterEffect,
     /// The windows.
@@ -54,7 +56,7 @@ impl Episode {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Episodes {
     all: Vec<Episode>,
-    /// The positions of the episodes of every device.
+    /// The positions of the episodes of every device, or of a share of the devices.
     any: Vec<usize>,
     /// The positions of the episodes of one device, by its id.
     named: BTreeMap<String, Vec<usize>>,
@@ -64,6 +66,7 @@ pub struct Episodes {
 #[derive(Debug, Clone, Copy)]
 pub struct ActiveFaults<'a> {
     all: &'a [Episode],
+    device: &'a str,
     any: &'a [usize],
     own: &'a [usize],
 }
@@ -134,9 +137,9 @@ impl Episodes {
     /// Returns the episodes of one device.
     #[must_use]
     #[inline]
-    pub fn of(&self, device: &str) -> ActiveFaults<'_> {
+    pub fn of<'a>(&'a self, device: &'a str) -> ActiveFaults<'a> {
         let own = self.named.get(device).map_or(&[][..], Vec::as_slice);
-        ActiveFaults { all: &self.all, any: &self.any, own }
+        ActiveFaults { all: &self.all, device, any: &self.any, own }
     }
 
     /// Returns the faults of the meter of `device` at `at`.
@@ -149,8 +152,8 @@ impl Episodes {
 impl<'a> ActiveFaults<'a> {
     /// Returns the episodes in order.
     fn episodes(self) -> impl Iterator<Item = &'a Episode> {
-        let Self { all, mut any, mut own } = self;
-        std::iter::from_fn(move || {
+        let Self { all, device, mut any, mut own } = self;
+        let all = std::iter::from_fn(move || {
             let next = match (any.split_first(), own.split_first()) {
                 (Some((first, rest)), None) => {
                     any = rest;
@@ -167,7 +170,8 @@ impl<'a> ActiveFaults<'a> {
                 (None, None) => return None,
             };
             all.get(*next)
-        })
+        });
+        all.filter(move |episode| episode.share.is_none_or(|share| share.includes(device)))
     }
 
     /// Returns `true` if there are no episodes.
@@ -266,11 +270,17 @@ impl Rule {
     ///
     /// Both ends lie just after the moment of the change: an event at that moment happened before the
     /// change, whether or not somebody looked in between.
-    pub(super) fn episode(&self, state: &TriggerState, until: VirtualTime) -> Option<Episode> {
+    pub(super) fn episode(
+        &self,
+        state: &TriggerState,
+        share: Option<DrawnShare>,
+        until: VirtualTime,
+    ) -> Option<Episode> {
         const JUST_AFTER: Duration = Duration::from_nanos(1);
         let Fault::Meter { device, effect } = &self.fault else { return None };
         state.armed.then(|| Episode {
             device: device.clone(),
+            share,
             effect: *effect,
             when: self.when.clone(),
             armed_at: state.armed_at.after(JUST_AFTER),
@@ -291,6 +301,7 @@ mod tests {
     fn episode(effect: MeterEffect, after: u64, duration: Option<u64>) -> Episode {
         Episode {
             device: None,
+            share: None,
             effect,
             when: Trigger {
                 after: Duration::from_secs(after),

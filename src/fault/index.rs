@@ -50,13 +50,12 @@ impl IndexKey {
 
     /// Sets a field to a name. The field stays absent if there is no name.
     pub(super) fn name(self, field: KeyField, name: Option<&str>) -> Self {
-        // FNV-1a: the names are short, and a collision only costs a comparison.
-        let hash = |name: &str| {
-            name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            })
-        };
-        self.set(field, name.map(hash))
+        self.set(field, name.map(name_hash))
+    }
+
+    /// Returns the [`name_hash`] of a field that is a name. `None` if the field is absent.
+    pub(super) fn hash_of(&self, field: KeyField) -> Option<u64> {
+        (self.present & (1 << field as u8) != 0).then(|| self.hashes[field as usize])
     }
 
     /// Sets a field to a number. The field stays absent if there is no number.
@@ -90,6 +89,14 @@ impl IndexKey {
             (digest ^ self.hashes[field]).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
         })
     }
+}
+
+/// Returns the hash of a name (FNV-1a): the names are short, and a collision only costs a comparison. The shares
+/// of the devices are drawn from it, so it must stay the same.
+pub(super) fn name_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The rules of an engine by seam and fields, each as its position in the order of the rules.

@@ -28,6 +28,7 @@ mod parameters;
 mod index;
 pub mod result;
 mod seam;
+mod share;
 mod window_schedule;
 mod written_form;
 
@@ -42,6 +43,7 @@ pub use self::seam::{
     MqttEffect, MqttMessage, PeerRef, QueueEffect, Silence, SlaveEffect, SlavePlace, SlaveRequest,
     TargetEffect, TargetPlace, TargetRequest, WindowBudget,
 };
+pub use self::share::DrawnShare;
 pub use self::window_schedule::{Interruption, ScheduledWindow, WindowSchedule};
 pub use crate::modbus::trigger::{Trigger, TriggerState};
 

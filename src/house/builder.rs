@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{House, StartError, TokenError};
 use crate::clock::Speed;
 use crate::control::Token;
-use crate::scenario::{self, Diagnostics, ListenerOverrides, LoadError, Scenario};
+use crate::scenario::{self, Diagnostics, InvalidShard, LoadError, LoadOverrides, Scenario, Shard};
 
 /// A house that is being described. [`House::builder`] begins with the built-in scenario `default`.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct HouseBuilder {
     any_port: bool,
     speed: Option<Speed>,
     seed: Option<u64>,
+    fleet: Option<u32>,
+    shard: Option<Result<Shard, InvalidShard>>,
     state_dir: Option<PathBuf>,
     token: Option<Result<Token, TokenError>>,
 }
@@ -44,6 +46,9 @@ pub enum BuildError {
     /// The token of the control plane cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// There is no such shard.
+    #[error(transparent)]
+    Shard(#[from] InvalidShard),
     /// The house cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -68,6 +73,8 @@ impl HouseBuilder {
             any_port: false,
             speed: None,
             seed: None,
+            fleet: None,
+            shard: None,
             state_dir: None,
             token: None,
         }
@@ -128,6 +135,23 @@ impl HouseBuilder {
         self
     }
 
+    /// Sets the number of devices of the fleet. A scenario without a fleet gets one of devices like its `device`.
+    /// A scenario that is [loaded](Self::loaded) already keeps its own number.
+    #[must_use]
+    pub fn fleet(mut self, count: u32) -> Self {
+        self.fleet = Some(count);
+        self
+    }
+
+    /// Gives the house every `of`-th of its devices alone, from the one with the number `index` on, as one of
+    /// several houses that have them among them. A scenario that is [loaded](Self::loaded) already keeps its
+    /// devices.
+    #[must_use]
+    pub fn shard(mut self, index: u32, of: u32) -> Self {
+        self.shard = Some(Shard::new(index, of));
+        self
+    }
+
     /// Lets the house continue from this directory, and keep its state there.
     #[must_use]
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -153,14 +177,19 @@ impl HouseBuilder {
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<House, BuildError> {
         let token = self.token.transpose()?;
-        let listeners =
-            ListenerOverrides { any_port: self.any_port, ..ListenerOverrides::default() };
+        let overrides = LoadOverrides {
+            any_port: self.any_port,
+            seed: self.seed,
+            fleet: self.fleet,
+            shard: self.shard.transpose()?,
+            ..LoadOverrides::default()
+        };
         let mut scenario = match self.source {
             ScenarioSource::Yaml(text) => {
-                scenario::load_with(&text, "scenario.yaml", None, &listeners).map_err(mistakes)?
+                scenario::load_with(&text, "scenario.yaml", None, &overrides).map_err(mistakes)?
             }
             ScenarioSource::File(path) => {
-                let loaded = scenario::load_file_with(&path, &listeners);
+                let loaded = scenario::load_file_with(&path, &overrides);
                 loaded.map_err(|error| BuildError::File(path, error))?
             }
             ScenarioSource::Loaded(mut scenario) => {
@@ -170,7 +199,7 @@ impl HouseBuilder {
                 *scenario
             }
             ScenarioSource::Builtin(name) => match scenario::builtin(&name) {
-                Some(builtin) => builtin.load_with(&listeners).map_err(mistakes)?,
+                Some(builtin) => builtin.load_with(&overrides).map_err(mistakes)?,
                 None => return Err(BuildError::UnknownBuiltin(name)),
             },
         };

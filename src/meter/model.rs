@@ -491,6 +491,7 @@ mod tests {
     fn observation(meter: &Meter, now: VirtualTime, effects: &[MeterEffect]) -> Observation {
         let episode = |effect: &MeterEffect| Episode {
             device: None,
+            share: None,
             effect: *effect,
             when: Trigger { after: Duration::from_mins(5), ..Trigger::default() },
             armed_at: VirtualTime::ZERO,

@@ -412,6 +412,7 @@ mod tests {
     fn window(effect: MeterEffect, after: u64, duration: u64) -> Episode {
         Episode {
             device: None,
+            share: None,
             effect,
             when: Trigger {
                 after: Duration::from_secs(after),

@@ -55,6 +55,8 @@ pub(crate) struct DeviceRuntime {
     pub(super) announcer: Arc<mdns::Announcer>,
     pub(super) clock: Clock,
     runner: Arc<Runner>,
+    /// True if the device is off at the start of the house.
+    starts_off: bool,
     pub(super) services: ServiceTasks,
     pub(super) handle: Handle,
     /// This runtime, for its tasks.
@@ -70,6 +72,7 @@ impl DeviceRuntime {
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let is_persisted = persisted.sd_folder.is_some();
+        let is_new = persisted.resumed.is_none();
         let device = Device::new(
             Setup {
                 resumed: persisted.resumed,
@@ -80,6 +83,9 @@ impl DeviceRuntime {
             Arc::clone(parts.engine),
             Arc::clone(parts.journal),
         );
+        if plan.starts_off && is_new {
+            device.stay_off();
+        }
         if is_persisted {
             // Before the first client: its reply waits until the persister, which starts after all
             // devices, has written what it changed.
@@ -105,6 +111,7 @@ impl DeviceRuntime {
             announcer: Arc::clone(parts.announcer),
             clock: parts.clock.clone(),
             runner: Arc::clone(parts.actions.runner()),
+            starts_off: plan.starts_off,
             services: ServiceTasks::default(),
             handle: Handle::current(),
             this: this.clone(),
@@ -169,8 +176,11 @@ impl DeviceRuntime {
             tracing::error!(device = %self.device.identity().id, %error, "the SD card stays as it is");
         }
         self.device.reset();
+        if self.starts_off {
+            self.device.stay_off();
+        }
         self.http.forget_clients();
-        if self.device.is_offline() {
+        if self.device.is_offline() || self.device.power().is_off() {
             self.http.close().await;
         } else {
             self.open();
@@ -299,7 +309,7 @@ async fn supervise(
             let Some(up) = runtime.upgrade() else { return };
             up.go_down().await;
             drop(up);
-            if !sleep_until(&clock, until, &mut halted).await {
+            if !wait_for_start(&device, &clock, until, &mut halted).await {
                 return;
             }
             let Some(down) = runtime.upgrade() else { return };
@@ -312,15 +322,24 @@ async fn supervise(
     }
 }
 
-/// Waits until `until`. Returns false if the wait was halted.
-async fn sleep_until(
+/// Waits until `until`, or until a device that is off is switched on. Returns false if the wait was halted.
+async fn wait_for_start(
+    device: &Device,
     clock: &Clock,
     until: VirtualTime,
     halted: &mut watch::Receiver<bool>,
 ) -> bool {
+    let start = async {
+        if until < VirtualTime::MAX {
+            clock.sleep_until(until).await;
+        }
+        // A device that was off may have been switched on, and off again.
+        let mut changes = device.changes();
+        while device.power().is_off() && changes.changed().await.is_ok() {}
+    };
     tokio::select! {
         biased;
         _ = halted.changed() => false,
-        () = clock.sleep_until(until) => true,
+        () = start => true,
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod descriptors;
 mod device_runtime;
 mod error;
+mod fleet_life;
 mod persistence;
 mod services;
 
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 pub(crate) use self::device_runtime::DeviceRuntime;
 use self::device_runtime::{PersistedState, RuntimeParts};
 pub use self::error::StartError;
+use self::fleet_life::FleetLife;
 use self::persistence::Persister;
 use crate::action_client::{ActionClient, ClientContext, TlsSetupError};
 use crate::clock::{self, Clock, VirtualTime};
@@ -51,6 +53,8 @@ pub(crate) struct HouseCore {
     engine: Arc<Engine>,
     journal: Arc<Journal>,
     devices: Vec<Arc<DeviceRuntime>>,
+    /// The ramp and the stages of the fleet. `None` if it has neither.
+    fleet_life: Option<FleetLife>,
     peers: Peers,
     actions: ActionClient,
     /// Writes the state directory. `None` if the house has none.
@@ -138,7 +142,10 @@ impl HouseCore {
         };
         let devices =
             start_devices(&scenario, device_ports, dir.as_deref(), resumed, &parts).await?;
+        let all = devices.iter().map(|runtime| Arc::clone(&runtime.device));
+        let fleet_life = FleetLife::new(&scenario, &clock, all);
         let mut core = Self {
+            fleet_life,
             devices,
             persister: None,
             epoch: AtomicU64::new(0),
@@ -155,6 +162,9 @@ impl HouseCore {
         };
         if let Some(dir) = dir {
             core.persister = Some(core.start_persister(dir, start, at).await);
+        }
+        if let Some(life) = &core.fleet_life {
+            life.begin();
         }
         Ok(Arc::new(core))
     }
@@ -210,11 +220,9 @@ impl HouseCore {
     /// Parses a rule as written in scenarios. A rule without an id gets `default_id`.
     pub(crate) fn parse_rule(&self, rule: &Value, default_id: &str) -> Result<Rule, Vec<Problem>> {
         // A rule may name the actions that the devices have now, not those of the scenario.
-        let mut scenario = self.scenario().clone();
-        for (plan, runtime) in scenario.devices.iter_mut().zip(self.devices()) {
-            plan.actions = runtime.device.definition();
-        }
-        scenario::rule_from_json(rule, &scenario, default_id)
+        let actions: Vec<_> =
+            self.devices().iter().map(|runtime| runtime.device.definition()).collect();
+        scenario::rule_from_json(rule, self.scenario(), &actions, default_id)
     }
 
     /// Waits until every listener follows the rules of this generation of the engine or of a later
@@ -234,6 +242,9 @@ impl HouseCore {
         let _one_at_a_time = self.reset_lock.write().await;
         // The surfaces first, then the client that carries out their calls. A request or a client that comes
         // meanwhile waits until the reset is done.
+        if let Some(life) = &self.fleet_life {
+            life.end().await;
+        }
         let mut paused = Vec::with_capacity(2 * self.devices.len());
         for runtime in &self.devices {
             paused.extend(runtime.pause().await);
@@ -275,6 +286,9 @@ impl HouseCore {
         for runtime in &self.devices {
             runtime.begin();
         }
+        if let Some(life) = &self.fleet_life {
+            life.begin();
+        }
         drop(movement);
     }
 
@@ -292,6 +306,9 @@ impl HouseCore {
 
     /// Closes every listener but that of the control plane, and returns when the ports are free.
     pub(crate) async fn close(&self) {
+        if let Some(life) = &self.fleet_life {
+            life.end().await;
+        }
         close_devices(&self.devices).await;
         self.actions.abort_all().await;
         self.peers.shutdown().await;

@@ -2,7 +2,7 @@
 
 #[cfg(any(test, feature = "internals"))]
 use super::Diagnostics;
-use super::{ListenerOverrides, LoadError, Scenario, load_with};
+use super::{LoadError, LoadOverrides, Scenario, load_with};
 
 /// A built-in scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Builtin {
     ///
     /// # Errors
     /// Returns a [`LoadError`] if the addresses cannot be used.
-    pub fn load_with(&self, overrides: &ListenerOverrides) -> Result<Scenario, LoadError> {
+    pub fn load_with(&self, overrides: &LoadOverrides) -> Result<Scenario, LoadError> {
         load_with(self.text, &self.file_name(), None, overrides)
     }
 

@@ -360,6 +360,16 @@ impl Mistakes {
         }
     }
 
+    /// Adds those mistakes of `others` that are to be reported.
+    pub(super) fn append(&mut self, others: Self, is_reported: impl Fn(&Mistake) -> bool) {
+        for mistake in others.list {
+            if is_reported(&mistake) {
+                self.push(mistake);
+            }
+        }
+        self.omitted += others.omitted;
+    }
+
     /// Adds the problems that a validator found in `value`, whose path is `base`. A message about a
     /// number or a boolean in place of a text gets the help that it needs quotes.
     pub(super) fn push_problems(

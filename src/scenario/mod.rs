@@ -11,6 +11,8 @@ mod diagnostics;
 #[cfg(feature = "cli")]
 mod render;
 mod error;
+mod fleet;
+mod life;
 mod lower;
 mod model;
 mod path;
@@ -37,8 +39,12 @@ pub(crate) use self::diagnostics::nearest;
 pub use self::diagnostics::{Diagnostic, Diagnostics};
 use self::diagnostics::{Mistake, Mistakes};
 pub use self::error::{LoadError, OverrideError};
-pub use self::lower::ListenerOverrides;
+pub use self::fleet::{
+    FleetIds, FleetListen, FleetPlan, InvalidShard, LifeState, MixPlan, RouteBy, Shard, StagePlan,
+};
+pub use self::life::{Life, LifeStep};
 use self::lower::LoadContext;
+pub use self::lower::{DeviceActions, LoadOverrides};
 pub use self::model::*;
 pub use self::path::{FieldPath, Segment};
 pub use self::raw::ScalarError;
@@ -64,20 +70,20 @@ use crate::problem::Problem;
 /// assert_eq!(mistakes.mistakes()[0].suggestion.as_deref(), Some("seed"));
 /// ```
 pub fn load(text: &str, file_name: &str, base_dir: Option<&Path>) -> Result<Scenario, Diagnostics> {
-    let loaded = load_text(text, file_name, base_dir, &ListenerOverrides::default())?;
+    let loaded = load_text(text, file_name, base_dir, &LoadOverrides::default())?;
     // Only the addresses of a caller can be refused.
     Ok(loaded.scenario)
 }
 
-/// Loads a scenario as [`load`] does, for a house with some listeners at other addresses.
+/// Loads a scenario as [`load`] does, for a house in which the caller decides some things.
 ///
 /// # Errors
-/// Returns a [`LoadError`] with all mistakes of the text, or if the addresses cannot be used.
+/// Returns a [`LoadError`] with all mistakes of the text, or if what the caller gives cannot be used.
 pub fn load_with(
     text: &str,
     file_name: &str,
     base_dir: Option<&Path>,
-    overrides: &ListenerOverrides,
+    overrides: &LoadOverrides,
 ) -> Result<Scenario, LoadError> {
     let loaded = load_text(text, file_name, base_dir, overrides).map_err(LoadError::Invalid)?;
     loaded.overrides.map_err(LoadError::Override)?;
@@ -87,7 +93,7 @@ pub fn load_with(
 /// A scenario without mistakes.
 struct Loaded {
     scenario: Scenario,
-    /// The outcome of giving its listeners the addresses of the caller.
+    /// The outcome of giving it what the caller decides.
     overrides: Result<(), OverrideError>,
 }
 
@@ -95,7 +101,7 @@ fn load_text(
     text: &str,
     file_name: &str,
     base_dir: Option<&Path>,
-    overrides: &ListenerOverrides,
+    overrides: &LoadOverrides,
 ) -> Result<Loaded, Diagnostics> {
     let tree =
         tree::parse(text).map_err(|error| Diagnostics::from_parse_error(file_name, text, error))?;
@@ -141,7 +147,7 @@ fn decode_scenario(checked: &Checked, mistakes: &mut Mistakes) -> Option<raw::Sc
 fn check_and_lower(
     root: &Node,
     base_dir: Option<&Path>,
-    overrides: &ListenerOverrides,
+    overrides: &LoadOverrides,
     mistakes: &mut Mistakes,
 ) -> Option<Loaded> {
     let checked = structure::check_structure(root, schema::root(), mistakes);
@@ -156,7 +162,7 @@ fn check_and_lower(
         structural_paths.iter().any(|mistake| mistake.starts_with(&path))
     };
     let context = LoadContext { base_dir, root, has_mistakes: &has_mistakes };
-    let mut scenario = lower::scenario(&raw, &context, mistakes);
+    let mut scenario = lower::scenario(&raw, &context, overrides, mistakes);
     let overrides = lower::assign_listeners(&mut scenario, &raw, overrides, mistakes);
     mistakes.rewrite_after(structural, |path| checked.path_in_file(path));
     Some(Loaded { scenario, overrides })
@@ -167,15 +173,15 @@ fn check_and_lower(
 /// # Errors
 /// Returns a [`LoadError`] if the file cannot be read, or with all mistakes of its text.
 pub fn load_file(path: &Path) -> Result<Scenario, LoadError> {
-    load_file_with(path, &ListenerOverrides::default())
+    load_file_with(path, &LoadOverrides::default())
 }
 
-/// Loads a scenario file as [`load_file`] does, for a house with some listeners at other addresses.
+/// Loads a scenario file as [`load_file`] does, for a house in which the caller decides some things.
 ///
 /// # Errors
-/// Returns a [`LoadError`] if the file cannot be read, with all mistakes of its text, or if the addresses
-/// cannot be used.
-pub fn load_file_with(path: &Path, overrides: &ListenerOverrides) -> Result<Scenario, LoadError> {
+/// Returns a [`LoadError`] if the file cannot be read, with all mistakes of its text, or if what the
+/// caller gives cannot be used.
+pub fn load_file_with(path: &Path, overrides: &LoadOverrides) -> Result<Scenario, LoadError> {
     let file = File::open(path).map_err(LoadError::Read)?;
     load_from(file, &path.display().to_string(), path.parent(), overrides)
 }
@@ -188,7 +194,7 @@ pub(crate) fn load_from(
     stream: impl Read,
     name: &str,
     base_dir: Option<&Path>,
-    overrides: &ListenerOverrides,
+    overrides: &LoadOverrides,
 ) -> Result<Scenario, LoadError> {
     // One byte more than allowed shows that a file is too large without reading all of it.
     let mut bytes = Vec::new();
@@ -237,21 +243,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, ScalarError> {
 }
 
 /// Parses a rule for a running house, in the same form and with the same checks as in its scenario.
-/// The rule may name the actions that the devices of `house` have; a caller whose devices have got
-/// other actions since sets those first. A rule without an id gets `default_id`.
+/// The rule may name the actions that the devices have now, which are `actions`, in the order of the devices of
+/// `house`. A rule without an id gets `default_id`.
 ///
 /// # Errors
 /// Returns all mistakes, each with the path of its field.
 pub fn rule_from_json(
     value: &serde_json::Value,
     house: &Scenario,
+    actions: &DeviceActions,
     default_id: &str,
 ) -> Result<Rule, Vec<Problem>> {
     let mut mistakes = Mistakes::default();
     let node = Node::from_json(value);
     let checked = structure::check_structure(&node, schema::definition("Rule"), &mut mistakes);
     let rule = decode(&checked, &mut mistakes)
-        .and_then(|raw| lower::single_rule(&raw, default_id, house, &mut mistakes));
+        .and_then(|raw| lower::single_rule(&raw, default_id, (house, actions), &mut mistakes));
     match rule {
         Some(rule) if mistakes.is_empty() => Ok(rule),
         _ => Err(mistakes.into_problems()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::fleet::{FleetListen, FleetPlan, Shard};
 use crate::clock::Speed;
 use crate::device::actions::Definition;
 use crate::device::network::Site;
@@ -40,8 +41,12 @@ pub struct Scenario {
     pub outbound: Policy,
     /// The announcements of the devices on the network.
     pub mdns: Mdns,
-    /// The devices, at least one.
+    /// The devices that this process has, at least one: those of its shard, the fleet's after the others.
     pub devices: Vec<DevicePlan>,
+    /// The fleet, of all shards. `None` if the house has none.
+    pub fleet: Option<FleetPlan>,
+    /// The shard that this process has. `None` if it has the whole house.
+    pub shard: Option<Shard>,
     /// The Modbus slaves.
     pub slaves: Vec<SlavePlan>,
     /// The HTTP targets.
@@ -80,6 +85,8 @@ impl Default for Scenario {
             outbound: Policy::default(),
             mdns: Mdns::default(),
             devices: vec![DevicePlan::default()],
+            fleet: None,
+            shard: None,
             slaves: Vec::new(),
             http_targets: Vec::new(),
             mqtt_brokers: Vec::new(),
@@ -94,11 +101,22 @@ impl Scenario {
     /// The default port of the control plane.
     pub const CONTROL_PORT: u16 = 8090;
 
+    /// Returns the actions with which each device starts, in the order of the devices.
+    #[must_use]
+    pub fn device_actions(&self) -> Vec<Option<Arc<Definition>>> {
+        self.devices.iter().map(|plan| plan.actions.clone()).collect()
+    }
+
     /// Sets the port of every listener to 0, so that each takes a free one.
     pub fn any_port(&mut self) {
         self.control.set_port(0);
         self.devices.iter_mut().for_each(|device| device.http.set_port(0));
         self.devices.iter_mut().for_each(|device| device.modbus.listen.set_port(0));
+        if let Some(FleetListen::Shared { address, .. }) =
+            self.fleet.as_mut().map(|fleet| &mut fleet.listen)
+        {
+            address.set_port(0);
+        }
         self.slaves.iter_mut().for_each(|slave| slave.listen.set_port(0));
         self.http_targets.iter_mut().for_each(|target| target.listen.set_port(0));
     }
@@ -111,11 +129,17 @@ const fn loopback(port: u16) -> SocketAddr {
 /// The plan of a device. Cheap to clone: devices share the parts that are equal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DevicePlan {
+    /// The number of the device in the house, counted from 0. The devices of other shards count, too.
+    pub index: u32,
+    /// The number of the device in the fleet, counted from 0. `None` if it is not one of the fleet.
+    pub fleet_index: Option<u32>,
+    /// True if it is off at the start of the house, and goes online later.
+    pub starts_off: bool,
     /// The identity of the device.
     pub identity: Identity,
     /// The firmware of its first start.
     pub firmware: Firmware,
-    /// The address of its API.
+    /// The address of its API; the common one if it shares that.
     pub http: SocketAddr,
     /// The device's own Modbus server.
     pub modbus: ModbusPlan,
@@ -140,6 +164,9 @@ impl Default for DevicePlan {
         let id = Self::default_id(0);
         let config = Arc::new(Config::factory(&id));
         Self {
+            index: 0,
+            fleet_index: None,
+            starts_off: false,
             identity: Identity { id, license: License::default() },
             firmware: Firmware::DEFAULT,
             http: Self::HTTP,

@@ -105,14 +105,42 @@ impl<'a> HostCheck<'a> {
     }
 
     fn run(mut self, warnings: &mut Mistakes) {
-        for (index, device) in self.house.devices.iter().enumerate() {
-            if warnings.is_full() {
-                return;
-            }
-            let path = self.device_path(index);
-            self.check_actions(device, &path, warnings);
-            self.check_broker(device, &path, warnings);
+        let house = self.house;
+        for device in house.devices.iter().filter(|device| device.fleet_index.is_none()) {
+            let path = self.device_path(device.index as usize);
+            self.check_device(device, &path, &path, warnings);
         }
+        // The devices of a fleet differ in nothing that is checked here but their kinds.
+        let kinds = house.fleet.iter().flat_map(|fleet| fleet.mix.iter().enumerate());
+        for (index, kind) in kinds {
+            let root = FieldPath::root();
+            let (template, entry) = match self.root.get("fleet") {
+                Some(_) => {
+                    let fleet = root.key("fleet");
+                    (fleet.key("template"), fleet.key("mix").index(index))
+                }
+                None => (root.key("device"), root.key("device")),
+            };
+            self.check_device(&kind.device, &template, &entry, warnings);
+        }
+    }
+
+    /// Checks a device that is written at `path`, apart from what is written at `own`.
+    fn check_device(
+        &mut self,
+        device: &DevicePlan,
+        path: &FieldPath,
+        own: &FieldPath,
+        warnings: &mut Mistakes,
+    ) {
+        if warnings.is_full() {
+            return;
+        }
+        let at = |key: &str| if self.root.find(&own.key(key)).is_some() { own } else { path };
+        let (actions, broker) = (at("actions"), at("mqtt"));
+        let actions = if actions == path { at("actions_file") } else { actions };
+        self.check_actions(device, actions, warnings);
+        self.check_broker(device, broker, warnings);
     }
 
     /// Returns the path of a device in the file.

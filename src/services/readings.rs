@@ -170,7 +170,7 @@ mod tests {
             let effect = MeterEffect::Silent(silence);
             let fault = Fault::Meter { device: None, effect };
             let when = Trigger { duration, ..Trigger::default() };
-            self.engine.add(Rule { id: id.into(), fault, when }).unwrap();
+            self.engine.add(Rule { id: id.into(), fault, devices: None, when }).unwrap();
         }
 
         fn status(&self) -> MeterStatus {

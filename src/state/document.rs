@@ -16,8 +16,9 @@ use crate::folder::{EntryKind, Folder};
 const MAGIC: &str = "wwsim-state";
 /// The version of the format. A document of another version is set aside.
 const VERSION: u32 = 1;
-/// Bytes of a document. The largest one, with every text of a device at its longest, has about 100 KiB.
-const DOCUMENT_BYTES: u64 = 1024 * 1024;
+/// Bytes of a document. That of a device with every text at its longest has about 100 KiB, that of a house with the
+/// ids of the largest fleet about 1.5 MiB.
+const DOCUMENT_BYTES: u64 = 4 * 1024 * 1024;
 /// Unusable files of one name that are kept. If there are more, the user must look at them.
 const BROKEN_FILES: u32 = 100;
 

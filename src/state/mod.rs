@@ -31,6 +31,8 @@ pub struct StateDir {
     lock: File,
 }
 
+/// The devices of a house that a message lists.
+const LISTED_DEVICES: usize = 10;
 /// The document of the house.
 const HOUSE: &str = "house.json";
 /// The document of a device, in the folder of the device.
@@ -156,7 +158,15 @@ impl StateDir {
         } else if let Some(start) = scenario.start.filter(|start| *start != house.start) {
             format!("it started at {}, the scenario starts at {start}", house.start)
         } else if house.devices != devices {
-            let list = |ids: &BTreeSet<String>| ids.iter().cloned().collect::<Vec<_>>().join(", ");
+            let list = |ids: &BTreeSet<String>| {
+                let first: Vec<&str> =
+                    ids.iter().map(String::as_str).take(LISTED_DEVICES).collect();
+                let more = match ids.len().saturating_sub(LISTED_DEVICES) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!("{}{more}", first.join(", "))
+            };
             format!(
                 "its devices are {}, those of the scenario {}",
                 list(&house.devices),

@@ -242,7 +242,10 @@ async fn a_page_receives_the_same_faults_as_other_clients() {
 
     let place = ApiPlace { method: Some(Method::Options), ..ApiPlace::default() };
     let fault = Fault::Api(place, ApiEffect::Status { code: 500, retry_after: None });
-    fixture.engine.add(Rule { id: "preflights".into(), fault, when: Trigger::default() }).unwrap();
+    fixture
+        .engine
+        .add(Rule { id: "preflights".into(), fault, devices: None, when: Trigger::default() })
+        .unwrap();
     assert_eq!(status(&preflight(&fixture, ACTIONS, &[]).await), 500, "a rule can name OPTIONS");
 }
 

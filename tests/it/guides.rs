@@ -135,8 +135,9 @@ fn keys_within_the_text_of_the_guides_are_valid() {
     for (name, text) in documents() {
         for code in inline_code(&text) {
             let key = code.split_once(": ").map(|(key, _)| key);
-            // `device` is also a key of places.
-            if key.is_none_or(|key| key == "device" || !top.contains_key(key)) || code.contains('…')
+            // `device` and `devices` are also keys of places.
+            if key.is_none_or(|key| key.starts_with("device") || !top.contains_key(key))
+                || code.contains('…')
             {
                 continue;
             }

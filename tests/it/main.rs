@@ -21,6 +21,7 @@ mod device_docs;
 mod device_modbus;
 mod device_rulings;
 mod device_tables;
+mod fleet;
 mod guides;
 #[cfg(all(unix, feature = "cli"))]
 mod files;

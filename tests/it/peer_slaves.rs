@@ -337,7 +337,12 @@ async fn a_client_that_reads_no_replies_loses_its_permit() {
 }
 
 fn refuse(when: Trigger) -> wwsim::fault::Rule {
-    wwsim::fault::Rule { id: "off".into(), fault: on_slave(SlaveEffect::Refuse), when }
+    wwsim::fault::Rule {
+        id: "off".into(),
+        fault: on_slave(SlaveEffect::Refuse),
+        devices: None,
+        when,
+    }
 }
 
 async fn is_refused(fixture: &TestPeers) -> bool {

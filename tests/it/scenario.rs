@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wwsim::problem::Problem;
-use wwsim::scenario::{self, ListenerOverrides, LoadError, Scenario, raw};
+use wwsim::scenario::{self, LoadError, LoadOverrides, Scenario, raw};
 
 #[path = "../properties/scenario.rs"]
 mod property;
@@ -341,11 +341,11 @@ fn default_ids_and_ports_count_up_past_those_in_use() {
     assert_eq!(ports, [8080, 8081, 8082]);
     let many = "{http: '127.0.0.1:0'}, ".repeat(1000);
     assert_eq!(load(&format!("devices: [{many}]")).devices.len(), 1000);
-    assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("a house takes 1000"));
+    assert!(mistakes(&format!("devices: [{many} {{}}]")).contains("1000 can be written out"));
 }
 
 /// Loads a house with these listeners, and returns the ports: control plane, APIs, Modbus servers, slaves.
-fn ports(yaml: &str, listeners: &ListenerOverrides) -> Vec<u16> {
+fn ports(yaml: &str, listeners: &LoadOverrides) -> Vec<u16> {
     let house = scenario::load_with(yaml, "test.yaml", None, listeners)
         .unwrap_or_else(|error| panic!("{yaml}: {error}"));
     let apis = house.devices.iter().map(|device| device.http);
@@ -357,7 +357,7 @@ fn ports(yaml: &str, listeners: &ListenerOverrides) -> Vec<u16> {
 
 #[test]
 fn default_ports_pass_over_those_of_others() {
-    let default = ListenerOverrides::default();
+    let default = LoadOverrides::default();
     let house = ports(&format!("devices: [{}]", "{}, ".repeat(12)), &default);
     assert_eq!(house[0], 8090, "the control plane");
     assert_eq!(
@@ -392,7 +392,7 @@ fn default_ports_pass_over_those_of_others() {
 
 #[test]
 fn listeners_are_compared_as_they_will_be_bound() {
-    let any = ListenerOverrides { any_port: true, ..ListenerOverrides::default() };
+    let any = LoadOverrides { any_port: true, ..LoadOverrides::default() };
     let shared = "control: 127.0.0.1:7000\ndevice: {http: 127.0.0.1:7000, modbus: 127.0.0.1:7000}\n\
                   slaves: {a: {listen: 127.0.0.1:7000}}";
     assert_eq!(ports(shared, &any), [0; 4]);
@@ -400,7 +400,8 @@ fn listeners_are_compared_as_they_will_be_bound() {
     assert!(ports(&house, &any).iter().all(|port| *port == 0));
 
     let at_address = |address: &str| Some(address.parse().unwrap());
-    let at = |http, modbus, control| ListenerOverrides { any_port: false, http, modbus, control };
+    let at =
+        |http, modbus, control| LoadOverrides { http, modbus, control, ..LoadOverrides::default() };
     let two = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
     let first = at(at_address("127.0.0.1:9000"), None, None);
     assert_eq!(ports(two, &first), [8090, 9000, 9002, 1502, 1503, 9001]);
@@ -416,7 +417,7 @@ fn listeners_are_compared_as_they_will_be_bound() {
     let moved =
         at(at_address("127.0.0.1:9000"), at_address("127.0.0.1:0"), at_address("127.0.0.1:0"));
     assert_eq!(ports(shared, &moved), [0, 9000, 0, 7000]);
-    let any_but_one = ListenerOverrides { any_port: true, ..first };
+    let any_but_one = LoadOverrides { any_port: true, ..first };
     assert_eq!(ports(two, &any_but_one), [0, 9000, 9001, 0, 0, 0]);
 }
 
@@ -424,7 +425,7 @@ fn listeners_are_compared_as_they_will_be_bound() {
 fn addresses_that_cannot_be_used_are_refused() {
     let at_address = |address: &str| Some(address.parse().unwrap());
     let refusal = |http, control| {
-        let listeners = ListenerOverrides { http, control, ..ListenerOverrides::default() };
+        let listeners = LoadOverrides { http, control, ..LoadOverrides::default() };
         let yaml = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
         scenario::load_with(yaml, "test.yaml", None, &listeners).unwrap_err().to_string()
     };
@@ -477,7 +478,7 @@ fn reports_are_formatted_as_json_and_github_annotations() {
         json!({
             "severity": "error", "file": "a,b.yaml", "line": 1, "column": 1, "path": "sede",
             "message": "unknown key `sede`", "suggestion": "seed",
-            "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, slaves, http_targets, mqtt_brokers, faults",
+            "help": "known here: name, seed, clock, control, outbound, meter, mdns, device, devices, fleet, slaves, http_targets, mqtt_brokers, faults",
         })
     );
     assert_eq!(objects[1]["path"], "faults[0].at.slave");
@@ -574,7 +575,8 @@ fn a_file_that_is_not_utf_8_is_refused_at_its_span() {
 #[test]
 fn a_rule_in_json_is_checked_as_in_a_file() {
     let house = load("slaves: {pump: {units: {1: {holding: [{address: 10}]}}}}");
-    let rule = |value: &Value| scenario::rule_from_json(value, &house, "fault-9");
+    let rule =
+        |value: &Value| scenario::rule_from_json(value, &house, &house.device_actions(), "fault-9");
     let valid =
         rule(&json!({"at": {"slave": "pump", "unit": 1}, "effect": {"result": -9}})).unwrap();
     assert_eq!(&*valid.id, "fault-9");
@@ -604,7 +606,7 @@ fn a_rule_survives_a_round_trip_through_json() {
     let house = scenario::load(&text, "every_key.yaml", Some(base)).unwrap();
     for rule in &house.faults {
         let written = scenario::rule_to_json(rule);
-        let parsed = scenario::rule_from_json(&written, &house, "other")
+        let parsed = scenario::rule_from_json(&written, &house, &house.device_actions(), "other")
             .unwrap_or_else(|problems| panic!("{written}: {problems:?}"));
         assert_eq!(parsed, *rule, "{written}");
     }
@@ -851,6 +853,7 @@ prop_compose! {
                 actions_file: file,
                 ..raw::Device::default()
             }),
+            fleet: None,
             devices: None,
             slaves: Some(slaves),
             http_targets: Some([(raw::NameText("bulb".into()), target)].into()),

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{TestError, TestRunner};
 use serde_json::{Map, Value, json};
 use wwsim::House;
+use wwsim::limits;
 use wwsim::modbus::bank::Table;
 use wwsim::scenario::{self, Scenario, SlavePlan};
 
@@ -182,6 +183,10 @@ impl Maker<'_> {
         if key == "function" {
             edges = vec![3, 4, 6, 16];
         }
+        if most == limits::FLEET_DEVICES.into() {
+            // More of them take longer and show no more.
+            edges = vec![1, 2, 3];
+        }
         edges.retain(|edge| (least..=most).contains(edge));
         match edges[self.choices.below(edges.len())] {
             edge if edge < 0 => json!(i64::try_from(edge).unwrap()),
@@ -256,6 +261,7 @@ impl Maker<'_> {
                 "name" | "network" | "ssid" => json!(["x", 1, true, "ä😀", "x".repeat(32)]),
                 _ => json!(["x", "", 1, 1.50, true, "ä😀", "00", "x".repeat(300)]),
             },
+            "Share" => json!(["10%", "0.0001%", "50%", "100%"]),
             "DeviceId" => {
                 json!(["A842E39F8124", "FFFFFFFFFFFF", "000000000000", 123_456_789_012_u64])
             }
@@ -280,11 +286,14 @@ fn length(value: &Value) -> usize {
 
 /// Asserts that a house has everything that its document has.
 fn assert_complete(document: &Value, house: &Scenario) {
+    let fleet = document["fleet"]["count"].as_u64();
     let devices: Vec<&Value> = match &document["devices"] {
         Value::Array(devices) => devices.iter().collect(),
+        _ if fleet.is_some() && document["device"].is_null() => Vec::new(),
         _ => vec![&document["device"]],
     };
-    assert_eq!(house.devices.len(), devices.len(), "devices");
+    let of_fleet = usize::try_from(fleet.unwrap_or(0)).unwrap();
+    assert_eq!(house.devices.len(), devices.len() + of_fleet, "devices");
     for (device, plan) in devices.into_iter().zip(&house.devices) {
         let actions = plan.actions.as_ref().map_or(0, |definition| definition.actions().len());
         assert_eq!(actions, length(&device["actions"]["actions"]), "actions");

@@ -11,7 +11,8 @@ pub(super) fn holds(bytes: &[u8]) {
         Ok(house) => {
             for rule in &house.faults {
                 let json = scenario::rule_to_json(rule);
-                let parsed = scenario::rule_from_json(&json, &house, "other");
+                let parsed =
+                    scenario::rule_from_json(&json, &house, &house.device_actions(), "other");
                 assert_eq!(parsed.as_ref(), Ok(rule), "{json}");
             }
         }

@@ -76,6 +76,7 @@ pub(crate) fn context<'a>(identity: &'a Identity, snapshot: &'a Snapshot) -> Var
         identity,
         snapshot,
         network: NetworkInputs {
+            weak: false,
             id: &identity.id,
             site: &site,
             seed: 0,

@@ -54,6 +54,37 @@ impl DeviceState {
         Transition::counted(true, Event::Rebooting { device, cause: cause.as_str() })
     }
 
+    /// Switches the device off until [`DeviceState::switch_on`], and returns whether it was up. Requests in progress
+    /// end without a trace. `recorded` is false for a device that was never on.
+    pub(in crate::device) fn switch_off(
+        &mut self,
+        spec: &DeviceSpec,
+        recorded: bool,
+    ) -> Transition<bool, Option<Event>> {
+        let was_up = self.power == Power::Up;
+        if self.power.is_off() {
+            return Transition::unchanged(false);
+        }
+        self.power = Power::OFF;
+        self.reboot_pending = false;
+        self.begin_epoch(spec);
+        let device = spec.identity.id.shared();
+        let events = recorded.then_some(Event::SwitchedOff { device });
+        Transition { outcome: was_up, events, counts: true }
+    }
+
+    /// Lets a device that is off start now. Nothing changes if it is not off.
+    pub(in crate::device) fn switch_on(
+        &mut self,
+        now: VirtualTime,
+    ) -> Transition<(), Option<Event>> {
+        if !self.power.is_off() {
+            return Transition::unchanged(());
+        }
+        self.power = Power::Down { until: now };
+        Transition { outcome: (), events: None, counts: true }
+    }
+
     /// Ends a reboot: a new boot with the same configuration. Nothing changes if the device is up.
     pub(in crate::device) fn finish_reboot(
         &mut self,

@@ -45,6 +45,34 @@ impl Device {
         self.publish(state, transition);
     }
 
+    /// Switches the device off until [`Device::switch_on`], as a reboot does for a time. Nothing happens if it is off.
+    pub fn switch_off(&self) {
+        self.go_off(true);
+    }
+
+    /// Keeps a device off that has not been on yet.
+    pub fn stay_off(&self) {
+        self.go_off(false);
+    }
+
+    fn go_off(&self, recorded: bool) {
+        let mut state = self.state();
+        let transition = state.switch_off(&self.spec, recorded);
+        if transition.outcome
+            && let Some(card) = self.sd()
+        {
+            card.close();
+        }
+        self.publish(state, transition);
+    }
+
+    /// Switches a device on that is off. The owner of its servers calls [`Device::finish_reboot`] then.
+    pub fn switch_on(&self) {
+        let mut state = self.state();
+        let transition = state.switch_on(self.clock.now());
+        self.publish(state, transition);
+    }
+
     /// Ends a reboot: a new boot with the same configuration. Nothing happens if the device is up.
     pub fn finish_reboot(&self) {
         let mut state = self.state();

@@ -60,6 +60,8 @@ pub struct Device {
     changes: Changes,
     /// True if the MQTT client is connected to a broker.
     broker_connected: AtomicBool,
+    /// True if the Wi-Fi networks around the device are weaker than the scenario says.
+    weak_wifi: AtomicBool,
 }
 
 impl Device {
@@ -104,6 +106,7 @@ impl Device {
             locks: Locks::new(state),
             changes: Changes::new(),
             broker_connected: AtomicBool::new(false),
+            weak_wifi: AtomicBool::new(false),
         })
     }
 

@@ -1,5 +1,7 @@
 //! The device's network and plugs, and the WPS pairing.
 
+use std::sync::atomic::Ordering;
+
 use super::Device;
 use crate::decimal::Decimal;
 use crate::device::core::ConfigChange;
@@ -27,7 +29,13 @@ impl Device {
             seed: self.spec.seed,
             config: &view.config,
             pairing: view.pairing.is_some(),
+            weak: self.weak_wifi.load(Ordering::Acquire),
         }
+    }
+
+    /// Sets whether the Wi-Fi networks around the device are weaker than the scenario says (HOUSE-7).
+    pub fn set_weak_wifi(&self, weak: bool) {
+        self.weak_wifi.store(weak, Ordering::Release);
     }
 
     /// Returns the voltages on the plugs as they are in `snapshot`, with that of the supercapacitor if it is

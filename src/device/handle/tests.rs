@@ -46,7 +46,9 @@ impl DeviceFixture {
     }
 
     fn rule(&self, id: &str, fault: Fault) {
-        self.engine.add(Rule { id: id.into(), fault, when: Trigger::default() }).unwrap();
+        self.engine
+            .add(Rule { id: id.into(), fault, devices: None, when: Trigger::default() })
+            .unwrap();
     }
 
     /// Returns the names of the events in the journal.

@@ -30,6 +30,7 @@ use super::wait::wait_until;
 use super::{House, WaitTimeout, excerpt};
 use crate::device::DeviceId;
 use crate::fault::{Engine, Fault, Rule, Trigger};
+use crate::notation::Share;
 use crate::problem::Problem;
 use crate::scenario;
 
@@ -38,12 +39,25 @@ use crate::scenario;
 #[must_use = "a fault does nothing until `House::inject`"]
 pub struct FaultRule {
     fault: Fault,
+    devices: Option<Share>,
     when: Trigger,
 }
 
 impl FaultRule {
     fn new(fault: Fault) -> Self {
-        Self { fault, when: Trigger::default() }
+        Self { fault, devices: None, when: Trigger::default() }
+    }
+
+    /// Affects only this share of the devices, in percent. Which they are follows from the house's seed and from the
+    /// number of faults that were injected before.
+    ///
+    /// # Panics
+    /// If the share is not above 0 and at most 100.
+    #[track_caller]
+    pub fn devices(mut self, percent: f64) -> Self {
+        self.devices = Share::percent(percent);
+        assert!(self.devices.is_some(), "devices: {percent} %; expected above 0 and at most 100");
+        self
     }
 
     /// Fires only on these matches, counted from 1.
@@ -100,7 +114,8 @@ impl<'h> InjectedFault<'h> {
     #[track_caller]
     pub(super) fn new(house: &'h House, id: String, rule: FaultRule) -> Self {
         let id: Arc<str> = id.into();
-        let rule = Rule { id: Arc::clone(&id), fault: rule.fault, when: rule.when };
+        let FaultRule { fault, devices, when } = rule;
+        let rule = Rule { id: Arc::clone(&id), fault, devices, when };
         // The checks of a scenario's rules apply to the written form.
         if let Some(id) = rule.fault.device().filter(|id| id.parse::<DeviceId>().is_err()) {
             panic!("the fault cannot be injected: `{id}` is no device id, as A842E39F8124");

@@ -46,8 +46,11 @@ pub(super) fn devices(
             (None, None) => (&[], Box::new(|_| FieldPath::root())),
         };
     if written.len() > limits::DEVICES {
-        let message = format!("{} devices; a house takes {}", written.len(), limits::DEVICES);
-        mistakes.push(Mistake::new(FieldPath::root().key("devices"), message).on_key());
+        let message = format!("{} devices; {} can be written out", written.len(), limits::DEVICES);
+        let mistake = Mistake::new(FieldPath::root().key("devices"), message)
+            .help("for more, describe them once with `fleet`")
+            .on_key();
+        mistakes.push(mistake);
         return Vec::new();
     }
     let ids = device_ids(written, &path_of, mistakes);
@@ -58,6 +61,7 @@ pub(super) fn devices(
             .as_ref()
             .map(|own| super::meter::meter(own, &path.key("meter"), context.base_dir, mistakes));
         let mut device = self::device(device, id, &path, context, mistakes);
+        device.plan.index = u32::try_from(index).unwrap_or(u32::MAX);
         device.plan.meter = own.map_or_else(|| Arc::clone(meter), Arc::new);
         device
     };
@@ -99,7 +103,7 @@ fn device_ids(
     written.iter().map(id).collect()
 }
 
-fn device(
+pub(super) fn device(
     raw: &raw::Device,
     id: DeviceId,
     path: &FieldPath,
@@ -138,6 +142,9 @@ fn device(
     config.modbus = modbus::map(map, firmware, &path.key("modbus_map"), mistakes);
     config.script = script(raw, path, mistakes);
     let plan = DevicePlan {
+        index: 0,
+        fleet_index: None,
+        starts_off: false,
         config: Arc::new(config),
         access_policy: Arc::new(access_policy(raw, path, mistakes)),
         meter: Arc::default(),

@@ -19,10 +19,11 @@ pub(super) fn rule(
     let id = raw.id.as_ref().map_or(default_id, raw::NameText::as_str).into();
     let mut validator = RuleValidator { names, path, mistakes };
     let when = validator.trigger(raw.when.as_ref());
+    let devices = validator.devices(&raw.at);
     let place = validator.place(&raw.at)?;
     let fault = validator.fault(place, &raw.effect)?;
     validator.check_state(&fault, raw.when.as_ref());
-    Some(Rule { id, fault, when })
+    Some(Rule { id, fault, devices, when })
 }
 
 /// The validator of one rule.

@@ -10,13 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::OverrideError;
 use super::super::diagnostics::{Mistake, Mistakes};
+use super::super::fleet::Shard;
 use super::super::model::{DevicePlan, ModbusPlan, Scenario};
 use super::super::path::FieldPath;
 use super::super::raw;
 
-/// The addresses that the caller gives in place of those of the file.
+/// The values that the caller that loads a scenario gives in place of those of the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ListenerOverrides {
+pub struct LoadOverrides {
     /// True if every listener takes a free port, except those that have an address here.
     pub any_port: bool,
     /// The address of the first device's API; those of the others count up from it.
@@ -25,6 +26,12 @@ pub struct ListenerOverrides {
     pub modbus: Option<SocketAddr>,
     /// The address of the control plane.
     pub control: Option<SocketAddr>,
+    /// The seed.
+    pub seed: Option<u64>,
+    /// The number of devices of the fleet. A scenario without a fleet gets one of devices like its `device`.
+    pub fleet: Option<u32>,
+    /// The shard of the house that the process has. `None` for the whole house.
+    pub shard: Option<Shard>,
 }
 
 /// A listener of the house.
@@ -58,7 +65,7 @@ struct Count {
 pub(in super::super) fn assign_listeners(
     scenario: &mut Scenario,
     raw: &raw::Scenario,
-    overrides: &ListenerOverrides,
+    overrides: &LoadOverrides,
     mistakes: &mut Mistakes,
 ) -> Result<(), OverrideError> {
     let Planned { mut control, mut http, mut modbus, peers } = plan(scenario, raw, overrides);
@@ -78,9 +85,24 @@ pub(in super::super) fn assign_listeners(
     for (plan, (http, modbus)) in scenario.devices.iter_mut().zip(http.into_iter().zip(modbus)) {
         (plan.http, plan.modbus.listen) = (http.address, modbus.address);
     }
+    super::fleet_listeners::expand(scenario, raw, overrides, &mut taken, mistakes)?;
+    keep_shard(scenario, overrides.shard)?;
     if overrides.any_port {
         scenario.slaves.iter_mut().for_each(|slave| slave.listen.set_port(0));
         scenario.http_targets.iter_mut().for_each(|target| target.listen.set_port(0));
+    }
+    Ok(())
+}
+
+/// Removes the devices of other shards.
+fn keep_shard(scenario: &mut Scenario, shard: Option<Shard>) -> Result<(), OverrideError> {
+    let Some(shard) = shard else { return Ok(()) };
+    scenario.shard = Some(shard);
+    let fleet = scenario.fleet.as_ref();
+    let devices = fleet.map_or(scenario.devices.len(), |plan| (plan.written + plan.count) as usize);
+    scenario.devices.retain(|device| shard.has(device.index));
+    if scenario.devices.is_empty() {
+        return Err(OverrideError::EmptyShard { shard, devices });
     }
     Ok(())
 }
@@ -96,7 +118,7 @@ struct Planned {
     peers: Vec<AssignedListener>,
 }
 
-fn plan(house: &Scenario, raw: &raw::Scenario, overrides: &ListenerOverrides) -> Planned {
+fn plan(house: &Scenario, raw: &raw::Scenario, overrides: &LoadOverrides) -> Planned {
     let root = FieldPath::root();
     let written = |address: Option<SocketAddr>, path: FieldPath| {
         let mut address = address?;
@@ -133,7 +155,10 @@ fn plan(house: &Scenario, raw: &raw::Scenario, overrides: &ListenerOverrides) ->
             .unwrap_or_else(|| default(DevicePlan::HTTP, index, path.clone()));
         http.push(AssignedListener { owner: format!("device {id}"), address, source });
         let (address, source) = from_caller(overrides.modbus, index)
-            .or_else(|| written(modbus_address(raw?), path.key("modbus")))
+            .or_else(|| {
+                let server = raw.and_then(|raw| raw.modbus.as_ref());
+                written(server.and_then(modbus_address), path.key("modbus"))
+            })
             .unwrap_or_else(|| default(ModbusPlan::default().listen, index, path));
         let owner = format!("the Modbus server of device {id}");
         modbus.push(AssignedListener { owner, address, source });
@@ -160,8 +185,8 @@ fn from_caller(first: Option<SocketAddr>, index: usize) -> Option<(SocketAddr, A
     Some((first, if is_given { AddressSource::Caller } else { AddressSource::Counted(count) }))
 }
 
-fn modbus_address(raw: &raw::Device) -> Option<SocketAddr> {
-    match raw.modbus.as_ref()? {
+pub(super) fn modbus_address(raw: &raw::DeviceModbus) -> Option<SocketAddr> {
+    match raw {
         raw::Choice::Word(listen) => Some(listen.0),
         raw::Choice::Map(server) => server.listen.map(|listen| listen.0),
     }
@@ -169,7 +194,7 @@ fn modbus_address(raw: &raw::Device) -> Option<SocketAddr> {
 
 /// The addresses that are taken, by port, each with its owner and its path in the file.
 #[derive(Default)]
-struct Taken(HashMap<u16, Vec<TakenAddress>>);
+pub(super) struct Taken(HashMap<u16, Vec<TakenAddress>>);
 
 struct TakenAddress {
     address: SocketAddr,
@@ -248,7 +273,19 @@ impl Taken {
         Ok(())
     }
 
-    fn is_free(&self, address: SocketAddr) -> bool {
+    /// Takes an address that was found free.
+    pub(super) fn take(&mut self, address: SocketAddr, owner: &str) {
+        let taken = TakenAddress { address, owner: owner.to_owned(), path: None };
+        self.0.entry(address.port()).or_default().push(taken);
+    }
+
+    /// Returns true if a listener has this port on every address.
+    pub(super) fn has_everywhere(&self, port: u16) -> bool {
+        let others = self.0.get(&port).into_iter().flatten();
+        others.into_iter().any(|other| other.address.ip().to_canonical().is_unspecified())
+    }
+
+    pub(super) fn is_free(&self, address: SocketAddr) -> bool {
         let others = self.0.get(&address.port());
         !others.is_some_and(|others| others.iter().any(|other| collide(other.address, address)))
     }

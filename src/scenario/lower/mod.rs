@@ -6,6 +6,8 @@
 
 mod device;
 mod fault;
+mod fleet;
+mod fleet_listeners;
 mod listeners;
 mod meter;
 mod modbus;
@@ -18,14 +20,16 @@ mod to_raw;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use self::listeners::ListenerOverrides;
+pub use self::listeners::LoadOverrides;
 pub(super) use self::listeners::assign_listeners;
 pub(super) use self::to_raw::rule_to_raw;
 use super::diagnostics::{Mistake, Mistakes, join_and, nearest};
+use super::fleet::FleetPlan;
 use super::model::{DevicePlan, Mdns, Scenario, SlavePlan, TargetPlan, TargetRoute};
 use super::path::FieldPath;
 use super::raw;
 use super::tree::{Node, NodeContent};
+use crate::device::DeviceId;
 use crate::device::actions::Definition;
 use crate::fault::{Rule, WindowBudget};
 use crate::limits;
@@ -55,12 +59,72 @@ pub(super) struct Lowered<T> {
 /// has the name has mistakes itself; a reference to it is not checked further then.
 #[derive(Debug, Default)]
 pub(super) struct Names<'a> {
+    /// The devices that are not of the fleet.
     pub devices: Vec<NameEntry<'a, Option<&'a Definition>>>,
+    /// The devices of the fleet, of all shards.
+    pub fleet: Option<FleetNames<'a>>,
     /// True if the ids of all devices are known.
     pub devices_complete: bool,
     pub slaves: Vec<NameEntry<'a, Units<'a>>>,
     pub targets: Vec<NameEntry<'a, &'a [TargetRoute]>>,
 }
+
+/// The devices of a fleet, by their actions: there are too many to list them.
+#[derive(Debug)]
+pub(super) struct FleetNames<'a> {
+    plan: &'a FleetPlan,
+    seed: u64,
+    /// True if the fleet has no mistakes.
+    valid: bool,
+    /// Actions that devices have now, which may be others than those of the plan: each once, and by device.
+    current: Option<CurrentActions<'a>>,
+}
+
+/// The actions of a device. `None` if it has none.
+type OwnActions<'a> = Option<&'a Definition>;
+
+/// The actions that the devices of a running fleet have.
+#[derive(Debug)]
+struct CurrentActions<'a> {
+    by_index: HashMap<u32, OwnActions<'a>>,
+    distinct: Vec<OwnActions<'a>>,
+}
+
+impl<'a> FleetNames<'a> {
+    /// Returns the number of the device with this id. `None` if it is none of the fleet.
+    pub(super) fn index_of(&self, id: &str) -> Option<u32> {
+        self.plan.index_of(&id.parse().ok()?)
+    }
+
+    /// Returns the first and the last id, and the number of devices.
+    pub(super) fn range(&self) -> (DeviceId, DeviceId, u32) {
+        let ids = &self.plan.ids;
+        (ids.id(0), ids.id(self.plan.count.saturating_sub(1)), self.plan.count)
+    }
+
+    /// Returns the actions of one device of the fleet, or those that devices of the fleet have, each once.
+    pub(super) fn definitions(&self, id: Option<&str>) -> Vec<Option<OwnActions<'a>>> {
+        let Some(id) = id else {
+            let current = self.current.iter().flat_map(|current| current.distinct.iter().copied());
+            let kinds = self.plan.mix.iter().map(|kind| kind.device.actions.as_deref());
+            return current
+                .chain(kinds)
+                .map(|definition| self.valid.then_some(definition))
+                .collect();
+        };
+        let Some(index) = self.index_of(id) else { return Vec::new() };
+        let current = self.current.as_ref().and_then(|current| current.by_index.get(&index));
+        let planned = || {
+            let kind = self.plan.kind_of(self.seed, &self.plan.ids.id(index));
+            kind.device.actions.as_deref()
+        };
+        let definition = current.copied().unwrap_or_else(planned);
+        vec![self.valid.then_some(definition)]
+    }
+}
+
+/// The actions that each device of a running house has, in the order of its scenario.
+pub type DeviceActions = [Option<Arc<Definition>>];
 
 /// A name and its details.
 pub(super) type NameEntry<'a, T> = (&'a str, Option<T>);
@@ -69,14 +133,29 @@ pub(super) type NameEntry<'a, T> = (&'a str, Option<T>);
 pub(super) type Units<'a> = &'a [(u8, UnitLayout)];
 
 impl<'a> Names<'a> {
-    /// Collects the names of a valid scenario.
-    pub(super) fn from_scenario(scenario: &'a Scenario) -> Self {
-        let device =
-            |plan: &'a DevicePlan| (plan.identity.id.as_str(), Some(plan.actions.as_deref()));
+    /// Collects the names of a running house.
+    pub(super) fn from_scenario(scenario: &'a Scenario, actions: &'a DeviceActions) -> Self {
+        let devices = scenario.devices.iter().zip(actions);
+        let written = devices.clone().filter(|(plan, _)| plan.fleet_index.is_none());
+        let device = |(plan, actions): (&'a DevicePlan, &'a Option<Arc<Definition>>)| {
+            (plan.identity.id.as_str(), Some(actions.as_deref()))
+        };
+        let fleet = scenario.fleet.as_ref().map(|plan| {
+            let by_index: HashMap<u32, _> = devices
+                .filter_map(|(plan, actions)| Some((plan.fleet_index?, actions.as_deref())))
+                .collect();
+            let mut distinct: Vec<Option<&Definition>> = by_index.values().copied().collect();
+            let address = |actions: OwnActions<'_>| actions.map(std::ptr::from_ref);
+            distinct.sort_unstable_by_key(|actions| address(*actions));
+            distinct.dedup_by_key(|actions| address(*actions));
+            let current = Some(CurrentActions { by_index, distinct });
+            FleetNames { plan, seed: scenario.seed, valid: true, current }
+        });
         let slave = |plan: &'a SlavePlan| (&*plan.name, Some(&*plan.units));
         let target = |plan: &'a TargetPlan| (&*plan.name, Some(&*plan.routes));
         Self {
-            devices: scenario.devices.iter().map(device).collect(),
+            devices: written.map(device).collect(),
+            fleet,
             devices_complete: true,
             slaves: scenario.slaves.iter().map(slave).collect(),
             targets: scenario.http_targets.iter().map(target).collect(),
@@ -86,15 +165,19 @@ impl<'a> Names<'a> {
     /// Collects the names of a scenario that is being lowered, also those of parts that could not be
     /// decoded.
     fn collect(
-        devices: &'a [Lowered<DevicePlan>],
+        (devices, fleet, seed): (&'a [Lowered<DevicePlan>], Option<&'a Lowered<FleetPlan>>, u64),
         slaves: &'a [Lowered<SlavePlan>],
         targets: &'a [Lowered<TargetPlan>],
         context: &LoadContext<'a>,
     ) -> Self {
         let (root, has_mistakes) = (FieldPath::root(), context.has_mistakes);
         let (slaves_path, targets_path) = (root.key("slaves"), root.key("http_targets"));
-        let devices_complete =
-            !has_mistakes(&root.key("device")) && !has_mistakes(&root.key("devices"));
+        let sections = ["device", "devices", "fleet"];
+        let devices_complete = !sections.iter().any(|section| has_mistakes(&root.key(section)));
+        let fleet = fleet.map(|Lowered { plan, valid }| {
+            let valid = *valid && devices_complete;
+            FleetNames { plan, seed, valid, current: None }
+        });
         let device = |Lowered { plan, valid }: &'a Lowered<DevicePlan>| {
             let valid = *valid && devices_complete;
             (plan.identity.id.as_str(), valid.then_some(plan.actions.as_deref()))
@@ -109,6 +192,7 @@ impl<'a> Names<'a> {
         };
         let mut names = Self {
             devices: devices.iter().map(device).collect(),
+            fleet,
             devices_complete,
             slaves: slaves.iter().map(slave).collect(),
             targets: targets.iter().map(target).collect(),
@@ -123,6 +207,7 @@ impl<'a> Names<'a> {
 pub(super) fn scenario(
     raw: &raw::Scenario,
     context: &LoadContext<'_>,
+    overrides: &LoadOverrides,
     mistakes: &mut Mistakes,
 ) -> Scenario {
     let default = Scenario::default();
@@ -133,26 +218,36 @@ pub(super) fn scenario(
         .as_ref()
         .map(|raw| meter::meter(raw, &root.key("meter"), context.base_dir, mistakes));
     let meter = Arc::new(meter.unwrap_or_default());
-    let mut devices = device::devices(raw, &meter, context, mistakes);
+    let seed = overrides.seed.or(raw.seed).unwrap_or(default.seed);
+    let source = fleet::FleetSource::new(raw, overrides);
+    let mut devices = if source.as_ref().is_some_and(fleet::FleetSource::replaces_device) {
+        Vec::new()
+    } else {
+        device::devices(raw, &meter, context, mistakes)
+    };
+    let fleet =
+        source.map(|source| fleet::fleet(&source, &devices, (raw, &meter), context, mistakes));
     let slaves = slave::slaves(raw, context, mistakes);
     let targets = target::targets(raw, mistakes);
 
-    let names = Names::collect(&devices, &slaves, &targets, context);
+    let names = Names::collect((&devices, fleet.as_ref(), seed), &slaves, &targets, context);
     let faults = rules(raw.faults.as_deref().unwrap_or_default(), &names, mistakes);
 
-    if devices.is_empty() {
+    if devices.is_empty() && fleet.is_none() {
         let plan = DevicePlan { meter, ..DevicePlan::default() };
         devices.push(Lowered { plan, valid: true });
     }
     let scenario = Scenario {
         name: raw.name.as_ref().map_or(default.name, |name| name.0.clone()),
-        seed: raw.seed.unwrap_or(default.seed),
+        seed,
         start: clock.start.map(|start| start.0),
         speed: clock.speed.map_or(default.speed, |speed| speed.0),
         control: raw.control.map_or(default.control, |control| control.0),
         outbound: raw.outbound.map_or(default.outbound, policy),
         mdns: raw.mdns.map_or(default.mdns, mdns),
         devices: devices.into_iter().map(|device| device.plan).collect(),
+        fleet: fleet.map(|fleet| fleet.plan),
+        shard: None,
         slaves: slaves.into_iter().map(|slave| slave.plan).collect(),
         http_targets: targets.into_iter().map(|target| target.plan).collect(),
         mqtt_brokers: brokers(raw),
@@ -235,10 +330,11 @@ fn rules(raw: &[raw::Rule], names: &Names<'_>, mistakes: &mut Mistakes) -> Vec<R
 pub(super) fn single_rule(
     raw: &raw::Rule,
     default_id: &str,
-    house: &Scenario,
+    (house, actions): (&Scenario, &DeviceActions),
     mistakes: &mut Mistakes,
 ) -> Option<Rule> {
-    fault::rule(raw, default_id, &FieldPath::root(), &Names::from_scenario(house), mistakes)
+    let names = Names::from_scenario(house, actions);
+    fault::rule(raw, default_id, &FieldPath::root(), &names, mistakes)
 }
 
 fn brokers(raw: &raw::Scenario) -> Vec<Broker> {

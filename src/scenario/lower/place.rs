@@ -9,7 +9,7 @@ use crate::fault::{ActionPlace, ApiPlace, FaultTarget, ModbusPlace, SlavePlace, 
 use crate::limits;
 use crate::modbus::bank::{Table, UnitLayout};
 use crate::modbus::wire::FunctionCode;
-use crate::notation::{join_numbers, shortened};
+use crate::notation::{Share, join_numbers, shortened};
 
 /// The paths of the device's API (`docs/device/endpoints.md`).
 const ROUTES: [&str; 25] = [
@@ -95,15 +95,15 @@ impl RuleValidator<'_> {
                 ("slave", &["slave", "unit", "function", "address", "value", "action"])
             }
             (Some("target"), None) => ("target", &["target", "method", "path", "action"]),
-            (Some("api"), None) => ("api", &["api", "device"]),
+            (Some("api"), None) => ("api", &["api", "device", "devices"]),
             (Some("modbus"), None) => {
-                ("modbus", &["modbus", "device", "unit", "function", "address"])
+                ("modbus", &["modbus", "device", "devices", "unit", "function", "address"])
             }
-            (Some("meter"), None) => ("meter", &["meter", "device"]),
-            (Some("mqtt"), None) => ("mqtt", &["mqtt", "device"]),
-            (Some("live"), None) => ("live", &["live", "device"]),
-            (Some(_), None) => ("queue", &["queue", "device"]),
-            (None, _) if map.action.is_some() => ("action", &["action", "device"]),
+            (Some("meter"), None) => ("meter", &["meter", "device", "devices"]),
+            (Some("mqtt"), None) => ("mqtt", &["mqtt", "device", "devices"]),
+            (Some("live"), None) => ("live", &["live", "device", "devices"]),
+            (Some(_), None) => ("queue", &["queue", "device", "devices"]),
+            (None, _) if map.action.is_some() => ("action", &["action", "device", "devices"]),
             (None, _) => {
                 let mistake = Mistake::new(self.path.key("at"), "this names no place")
                     .help("add one of `slave`, `target`, `api`, `queue`, `modbus`, `meter`, `mqtt`, `live` and `action`; `any` means all of them");
@@ -133,14 +133,34 @@ impl RuleValidator<'_> {
         place.filter(|_| fits)
     }
 
+    /// Returns the share of the devices that a place names.
+    pub(super) fn devices(&mut self, at: &raw::At) -> Option<Share> {
+        let raw::Choice::Map(map) = at else { return None };
+        if map.device.is_some() && map.devices.is_some() {
+            let mistake = self
+                .place_mistake("devices", "a place names a device or a share of them, not both")
+                .help("remove one of them")
+                .on_key();
+            self.mistake(mistake);
+        }
+        map.devices
+    }
+
     /// Returns the device that a place names. `None` if it names one that does not exist.
     #[expect(clippy::option_option, reason = "no such device; every device; this one")]
     fn device_of(&mut self, map: &raw::Place) -> Option<Option<String>> {
         let Some(id) = &map.device else { return Some(None) };
         let id = id.to_string();
-        if self.names.devices_complete && !self.names.devices.iter().any(|(own, _)| *own == id) {
+        let in_fleet = self.names.fleet.as_ref().is_some_and(|fleet| fleet.index_of(&id).is_some());
+        let is_known = in_fleet || self.names.devices.iter().any(|(own, _)| *own == id);
+        if self.names.devices_complete && !is_known {
             let ids = self.names.devices.iter().map(|(id, _)| *id);
-            self.mistakes.push(unknown_name(self.path.key("at").key("device"), "device", &id, ids));
+            let mut mistake = unknown_name(self.path.key("at").key("device"), "device", &id, ids);
+            if let Some(fleet) = &self.names.fleet {
+                let (first, last, count) = fleet.range();
+                mistake = mistake.help(format!("the fleet has {count}, {first} to {last}"));
+            }
+            self.mistakes.push(mistake);
             return None;
         }
         Some(Some(id))
@@ -186,10 +206,12 @@ impl RuleValidator<'_> {
     fn action_kinds(&mut self, id: &str, device: Option<&str>) -> Option<RequestKinds> {
         let devices = self.names.devices.iter();
         let devices = devices.filter(|(own, _)| device.is_none_or(|device| device == *own));
+        let fleet = self.names.fleet.iter().flat_map(|fleet| fleet.definitions(device));
+        let definitions = devices.map(|(_, details)| *details).chain(fleet);
         let mut ids = Vec::new();
         let (mut found, mut callable, mut certain) = (false, false, self.names.devices_complete);
         let mut kinds = RequestKinds::default();
-        for (_, details) in devices {
+        for details in definitions {
             let Some(definition) = details else {
                 certain = false;
                 continue;
@@ -449,6 +471,7 @@ fn keys(map: &raw::Place) -> Vec<&'static str> {
         ("live", map.live.is_some()),
         ("action", map.action.is_some()),
         ("device", map.device.is_some()),
+        ("devices", map.devices.is_some()),
         ("method", map.method.is_some()),
         ("path", map.path.is_some()),
         ("unit", map.unit.is_some()),

@@ -5,16 +5,29 @@ use super::super::raw::{
     RangeText, Rule as RawRule, UrlPath, When, Wildcard,
 };
 use crate::fault::{ApiPlace, Fault, ModbusPlace, Rule, SlavePlace, TargetPlace, Trigger};
+use crate::notation::Share;
 
 /// Returns the rule as it could be written. A shorthand (`result`) comes back as the effect for which
 /// it stands, unless only the shorthand expresses that.
 pub(in super::super) fn rule_to_raw(rule: &Rule) -> RawRule {
     RawRule {
         id: Some(NameText(rule.id.to_string())),
-        at: place(&rule.fault),
+        at: with_share(place(&rule.fault), rule.devices),
         when: when(&rule.when),
         effect: rule.fault.written_effect(),
     }
+}
+
+/// Returns a place with the share of the devices that a rule affects.
+fn with_share(at: At, devices: Option<Share>) -> At {
+    if devices.is_none() {
+        return at;
+    }
+    let map = match at {
+        Choice::Map(map) => map,
+        Choice::Word(word) => bare(word),
+    };
+    Choice::Map(Place { devices, ..map })
 }
 
 /// Returns the place of a fault.
@@ -94,8 +107,13 @@ fn target(place: &TargetPlace) -> Place {
 
 /// Returns the bare word if the place says no more than `any`.
 fn at(word: PlaceWord, map: Place) -> At {
+    if map == bare(word) { Choice::Word(word) } else { Choice::Map(map) }
+}
+
+/// Returns the mapping that says as much as a word.
+fn bare(word: PlaceWord) -> Place {
     let any = PlainText(any());
-    let bare = match word {
+    match word {
         PlaceWord::Api => Place { api: Some(Choice::Word(any)), ..Place::default() },
         PlaceWord::Action => Place { action: Some(any), ..Place::default() },
         PlaceWord::Queue => Place { queue: Some(Wildcard::Any), ..Place::default() },
@@ -105,8 +123,7 @@ fn at(word: PlaceWord, map: Place) -> At {
         PlaceWord::Modbus => Place { modbus: Some(Wildcard::Any), ..Place::default() },
         PlaceWord::Meter => Place { meter: Some(Wildcard::Any), ..Place::default() },
         PlaceWord::Live => Place { live: Some(Wildcard::Any), ..Place::default() },
-    };
-    if map == bare { Choice::Word(word) } else { Choice::Map(map) }
+    }
 }
 
 fn range(range: &std::ops::RangeInclusive<u16>) -> RangeText {

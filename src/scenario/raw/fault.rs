@@ -9,7 +9,7 @@ use super::{
     UrlPath,
 };
 use crate::modbus::wire::FunctionCode;
-use crate::notation::join_numbers;
+use crate::notation::{Share, join_numbers};
 
 /// A fault rule: a place, conditions and an effect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,9 @@ pub struct Place {
     pub live: Option<Wildcard>,
     /// The device, by id, if there are several (api, action, queue, modbus, meter, mqtt, live).
     pub device: Option<DeviceIdText>,
+    /// A share of the devices, in place of `device`: those that are drawn from the seed and the rule's id, the
+    /// same in each run (api, action, queue, modbus, meter, mqtt, live).
+    pub devices: Option<Share>,
     /// The HTTP method (target).
     pub method: Option<MethodWord>,
     /// The path without its query (target).

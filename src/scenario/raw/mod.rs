@@ -8,6 +8,7 @@
 mod broker;
 mod device;
 mod fault;
+mod fleet;
 mod meter;
 mod modbus;
 mod scalar;
@@ -27,6 +28,9 @@ pub use self::device::{
 };
 pub use self::fault::{
     At, Calls, Effect, Place, PlaceWord, Rule, When, Wildcard, supported_functions,
+};
+pub use self::fleet::{
+    Fleet, FleetListen, MixEntry, RouteBy, Stage, StageFrom, StageTo, StageUpdate,
 };
 pub use self::meter::{
     Battery, Count, Counters, Day, Grid, Household, Load, LoadWord, Meter, MeterKind, PhaseCount,
@@ -84,6 +88,8 @@ pub struct Scenario {
     /// The devices, if the house has several; in place of `device`.
     #[schemars(length(min = 1))]
     pub devices: Option<Vec<Device>>,
+    /// Many devices that are described once; they come after those of `device` or `devices`.
+    pub fleet: Option<Fleet>,
     /// The Modbus slaves, by name.
     pub slaves: Option<BTreeMap<NameText, Slave>>,
     /// The HTTP targets, by name.

@@ -17,7 +17,7 @@ use crate::clock::Speed;
 use crate::device::{DeviceId, Firmware, OriginPattern};
 use crate::net::http::Method;
 use crate::notation::scalar::{scalar, scalar_error};
-use crate::notation::{DurationText, ScalarError, Seconds, shortened};
+use crate::notation::{DurationText, ScalarError, Seconds, Share, shortened};
 use crate::outbound::HostAddress;
 
 /// A function that checks the text of a scalar.
@@ -53,6 +53,7 @@ pub fn scalar_named(name: &str) -> Option<ScalarCheck> {
         "Key" => check::<KeyText>,
         "MeterText" => check::<MeterText>,
         "WhenFull" => check::<WhenFullText>,
+        "Share" => check::<Share>,
         _ => return None,
     })
 }

@@ -104,7 +104,7 @@ impl TestDevice {
 
     /// Adds a rule with the id `fault`.
     pub(crate) fn add_rule(&self, fault: Fault, when: Trigger) {
-        self.engine.add(Rule { id: "fault".into(), fault, when }).unwrap();
+        self.engine.add(Rule { id: "fault".into(), fault, devices: None, when }).unwrap();
     }
 
     /// Waits until the rule was evaluated `count` times and the house is quiescent.

@@ -226,7 +226,7 @@ pub(crate) fn loopback() -> SocketAddr {
 
 /// Returns a rule that always fires.
 pub(crate) fn always(id: &str, fault: Fault) -> Rule {
-    Rule { id: id.into(), fault, when: Trigger::default() }
+    Rule { id: id.into(), fault, devices: None, when: Trigger::default() }
 }
 
 pub(crate) fn on_slave(effect: SlaveEffect) -> Fault {
