@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use super::shares_port;
 use crate::limits;
 use crate::scenario::Scenario;
 
@@ -31,10 +32,22 @@ pub(super) fn limit() -> u64 {
 
 /// Returns the number of descriptors that a house needs, with some for its connections.
 pub(crate) fn needed(scenario: &Scenario) -> u64 {
-    // A listener, and the socket that keeps its port while it refuses. A device has two of them.
+    // A listener, and the socket that keeps its port while it refuses. A device has two of them, or one if its
+    // API is behind the port that a fleet shares.
     let peers = scenario.slaves.len() + scenario.http_targets.len();
-    let listeners = 1 + 2 * scenario.devices.len() + peers;
+    let sharing = scenario.devices.iter().filter(|plan| shares_port(scenario, plan)).count();
+    let shared_port = usize::from(sharing > 0);
+    let listeners = 1 + 2 * scenario.devices.len() - sharing + shared_port + peers;
     2 * listeners as u64 + limits::SPARE_DESCRIPTORS
+}
+
+/// Returns the number of connections that a port which a fleet shares can serve at once: what the house does not
+/// need otherwise.
+pub(super) fn for_shared_port(scenario: &Scenario) -> usize {
+    let publishers = scenario.devices.iter().filter(|plan| plan.config.mqtt.enable).count() as u64;
+    let left = limit().saturating_sub(needed(scenario) + publishers);
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    left.clamp(limits::HTTP_CONNECTIONS, limits::SHARED_HTTP_CONNECTIONS)
 }
 
 /// Returns true if this error is, or comes from, a lack of descriptors.

@@ -400,7 +400,8 @@ fn listeners_are_compared_as_they_will_be_bound() {
     assert!(ports(&house, &any).iter().all(|port| *port == 0));
 
     let at_address = |address: &str| Some(address.parse().unwrap());
-    let at = |http, modbus, control| LoadOverrides { any_port: false, http, modbus, control };
+    let at =
+        |http, modbus, control| LoadOverrides { http, modbus, control, ..LoadOverrides::default() };
     let two = "devices: [{}, {}]\nslaves: {a: {listen: '127.0.0.1:9001'}}";
     let first = at(at_address("127.0.0.1:9000"), None, None);
     assert_eq!(ports(two, &first), [8090, 9000, 9002, 1502, 1503, 9001]);
@@ -843,6 +844,7 @@ prop_compose! {
             outbound: Some(raw::Outbound::Loopback),
             meter: None,
             mdns: Some(raw::Mdns::Off),
+            fleet: None,
             device: device.map(|(http, file)| raw::Device {
                 http: Some(http),
                 license: Some(raw::License::Pro),
