@@ -234,6 +234,9 @@ pub const ORIGIN_CHARS: usize = 300;
 pub const JSON_BODY_BYTES: usize = 8192;
 /// Connections that a device, a target or the control plane serves at once.
 pub const HTTP_CONNECTIONS: usize = 1024;
+/// Connections that a port which a whole fleet shares serves at once, as far as the descriptors of the process
+/// suffice; never fewer than a device alone serves.
+pub const SHARED_HTTP_CONNECTIONS: usize = 100_000;
 /// Connections that may wait to be accepted: as many as a load test opens at once. If there are more, the
 /// kernel drops a connection attempt, and the client repeats it a second later.
 pub const HTTP_BACKLOG: u32 = 4096;
@@ -296,6 +299,9 @@ pub const MQTT_RETRY: std::ops::RangeInclusive<Duration> =
 /// the longest pause: otherwise two clients with one id, of which a broker drops the one when the other
 /// connects, would take turns at the shortest one.
 pub const MQTT_STEADY: Duration = Duration::from_secs(2 * MQTT_RETRY.end().as_secs());
+/// Real time over which the MQTT clients of a fleet spread their connections, for each of its devices
+/// (MQTT-14).
+pub const MQTT_SPREAD: Duration = Duration::from_millis(1);
 /// Real time in which a broker must accept a client: name lookup, connection and TLS included (chosen).
 pub const MQTT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a rendered template (chosen): some ten times the size that a template of the longest allowed

@@ -248,10 +248,14 @@ fn log_warnings(arguments: &RunArguments, scenario: &Scenario) {
 fn welcome(house: &House, source: Option<&TokenSource>) -> String {
     let addresses = house.addresses();
     let mut text = format!("{}\n\n", house.name());
-    let devices = addresses.devices.iter();
-    text.push_str(&address_lines("device", devices.map(|device| (&device.id, &device.http))));
-    text.push_str(&address_lines("slave", addresses.slaves.iter()));
-    text.push_str(&address_lines("target", addresses.http_targets.iter()));
+    let devices = addresses.devices.iter().take(limits::WELCOME_ADDRESSES);
+    let shown: Vec<(&String, String)> =
+        devices.map(|device| (&device.id, device.url_with_host())).collect();
+    let devices = shown.iter().map(|(id, url)| (*id, url));
+    text.push_str(&address_lines("device", devices, addresses.devices.len()));
+    let (slaves, targets) = (&addresses.slaves, &addresses.http_targets);
+    text.push_str(&address_lines("slave", slaves.iter(), slaves.len()));
+    text.push_str(&address_lines("target", targets.iter(), targets.len()));
     text.push_str(&address_line("control", "", &addresses.control));
     if let Some(token) = &addresses.token {
         let token = source.map_or_else(|| token.clone(), TokenSource::note);
@@ -264,16 +268,17 @@ fn welcome(house: &House, source: Option<&TokenSource>) -> String {
     text
 }
 
-/// Returns a line for each address, and one for those that are too many.
+/// Returns a line for each of `count` addresses, and one for those that are too many.
 fn address_lines<'a, A: Display + 'a>(
     kind: &str,
-    mut addresses: impl ExactSizeIterator<Item = (&'a String, &'a A)>,
+    addresses: impl Iterator<Item = (&'a String, &'a A)>,
+    count: usize,
 ) -> String {
-    let first = addresses.by_ref().take(limits::WELCOME_ADDRESSES);
+    let first = addresses.take(limits::WELCOME_ADDRESSES);
     let mut lines: String =
         first.map(|(name, address)| address_line(kind, name, &address.to_string())).collect();
-    if addresses.len() > 0 {
-        let more = format!("and {} more", addresses.len());
+    if count > limits::WELCOME_ADDRESSES {
+        let more = format!("and {} more", count - limits::WELCOME_ADDRESSES);
         lines.push_str(&address_line(kind, &more, "in /control/v1/state and in the ready file"));
     }
     lines
@@ -289,7 +294,7 @@ fn commands_to_try(house: &House, addresses: &Addresses, source: Option<&TokenSo
     let (Some(address), Some(device)) = (addresses.devices.first(), house.devices().next()) else {
         return String::new();
     };
-    let url = &address.http;
+    let url = &address.url_with_host();
     let device_commands = call_to_try(device, url)
         .unwrap_or_else(|| format!("curl -s '{url}/api/v1/system'\n  curl -N '{url}/api/v1/live'"));
     let header = |token: &String| {

@@ -25,6 +25,12 @@ struct DeviceSummary {
     license: &'static str,
     /// The address of its API.
     http: SocketAddr,
+    /// The host that a request needs if the port is shared by host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    /// The prefix that a path needs if the port is shared by path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
     /// The device's own Modbus server.
     modbus: modbus::ModbusSummary,
     /// The number of requests in progress.
@@ -132,6 +138,8 @@ impl DeviceSummary {
             firmware: device.view().firmware.to_string(),
             license: identity.license.name(),
             http: reachable_address(runtime.http.address()),
+            host: runtime.http.host(),
+            prefix: runtime.http.prefix(),
             modbus,
             in_progress: device.in_progress(),
             actions: device.definition().map(|definition| ids(&definition)),

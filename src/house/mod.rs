@@ -75,12 +75,25 @@ pub struct Addresses {
 pub struct DeviceAddress {
     /// The id of the device.
     pub id: String,
-    /// The URL of its API.
+    /// The URL of its API; on a port that is shared by path, with the prefix of the device.
     pub http: String,
+    /// The `Host` that a request needs so that it reaches the device. `None` if any will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The address of its Modbus server, which listens once the device's settings switch it on. `None` if the
     /// system chooses its port then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modbus: Option<SocketAddr>,
+}
+
+impl DeviceAddress {
+    /// Returns a URL that curl and browsers take on this machine: with the host, if a request needs it.
+    pub(crate) fn url_with_host(&self) -> String {
+        match (&self.host, self.http.rsplit_once(':')) {
+            (Some(host), Some((_, port))) => format!("http://{host}:{port}"),
+            _ => self.http.clone(),
+        }
+    }
 }
 
 impl House {
@@ -326,7 +339,8 @@ impl Addresses {
     fn new(core: &HouseCore, control: &ControlServer) -> Self {
         let devices = core.devices().iter().map(|runtime| DeviceAddress {
             id: runtime.device.identity().id.to_string(),
-            http: url(runtime.http.address()),
+            http: runtime.http.url(),
+            host: runtime.http.host(),
             modbus: runtime.modbus.address().map(reachable_address),
         });
         let peers = core.peers();

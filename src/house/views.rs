@@ -47,7 +47,7 @@ impl<'h> DeviceView<'h> {
     /// Returns the URL of the API, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        super::url(self.runtime.http.address())
+        self.runtime.http.url()
     }
 
     /// Calls an action, as a client of the API does, and returns its status ids. On a manual clock,

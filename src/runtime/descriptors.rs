@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use super::StartError;
+use super::{StartError, shares_port};
 use crate::limits;
 use crate::scenario::{DevicePlan, ModbusBind, Scenario};
 
@@ -53,9 +53,20 @@ fn listeners(scenario: &Scenario) -> u64 {
         ModbusBind::WhenOn => plan.config.settings.services.modbus.enable,
     };
     let modbus = scenario.devices.iter().filter(modbus).count();
+    let sharing = scenario.devices.iter().filter(|plan| shares_port(scenario, plan)).count();
+    let shared_port = usize::from(sharing > 0);
     let peers = scenario.slaves.len() + scenario.http_targets.len();
     // The control plane has one, too.
-    (1 + scenario.devices.len() + modbus + peers) as u64
+    (1 + scenario.devices.len() - sharing + shared_port + modbus + peers) as u64
+}
+
+/// Returns the number of connections that a port which a fleet shares can serve at once: what the house does not
+/// need otherwise.
+pub(super) fn for_shared_port(scenario: &Scenario) -> usize {
+    let publishers = scenario.devices.iter().filter(|plan| plan.config.mqtt.enable).count() as u64;
+    let left = limit().saturating_sub(needed(scenario) + publishers);
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    left.clamp(limits::HTTP_CONNECTIONS, limits::SHARED_HTTP_CONNECTIONS)
 }
 
 /// Returns true if this error is, or comes from, a lack of descriptors.

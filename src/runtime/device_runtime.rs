@@ -31,6 +31,11 @@ pub(super) struct RuntimeParts<'a> {
     pub journal: &'a Arc<Journal>,
     pub peers: &'a Peers,
     pub actions: &'a ActionClient,
+    /// The port that the devices of the fleet share.
+    pub shared_port: Option<&'a http::SharedPort>,
+    /// The spread of the connections of the fleet's MQTT clients.
+    #[cfg(feature = "mqtt")]
+    pub mqtt_spread: mqtt::ConnectSpread,
     #[cfg(feature = "mdns")]
     pub announcer: &'a Arc<mdns::Announcer>,
 }
@@ -42,6 +47,14 @@ pub(super) struct PersistedState {
     pub resumed: Option<ResumePoint>,
     /// The directory that holds the files of the SD card. `None` if they are in memory.
     pub sd_folder: Option<CardFolder>,
+}
+
+/// The port at which the clients of a device's API come in.
+pub(super) enum ApiPort<'a> {
+    /// A port of the device.
+    Own(Port),
+    /// A port that the devices of a fleet share.
+    Shared(&'a http::SharedPort),
 }
 
 /// A device with its servers, clients and services.
@@ -68,7 +81,7 @@ impl DeviceRuntime {
     pub(super) fn start(
         plan: &DevicePlan,
         persisted: PersistedState,
-        port: Port,
+        port: ApiPort<'_>,
         parts: &RuntimeParts<'_>,
     ) -> Result<Arc<Self>, StartError> {
         let is_persisted = persisted.sd_folder.is_some();
@@ -100,6 +113,7 @@ impl DeviceRuntime {
             engine: Arc::clone(parts.engine),
             journal: Arc::clone(parts.journal),
             dial: parts.actions.dialer(),
+            spread: plan.fleet_index.map(|_| parts.mqtt_spread),
         });
         let runtime = Arc::new_cyclic(|this| Self {
             device,
@@ -165,7 +179,7 @@ impl DeviceRuntime {
         let modbus = self.modbus.pause().await;
         // The device may have been down.
         self.open();
-        [Some(http), modbus].into_iter().flatten()
+        [http, modbus].into_iter().flatten()
     }
 
     /// Returns the device, its SD card and its API to the state of the first start.
@@ -273,11 +287,11 @@ fn modbus_server(
     })
 }
 
-/// Starts the device's API on its port; closed if the device cannot be reached.
+/// Starts the device's API; closed if the device cannot be reached.
 fn http_server(
     plan: &DevicePlan,
     device: &Arc<Device>,
-    port: Port,
+    port: ApiPort<'_>,
     parts: &RuntimeParts<'_>,
 ) -> Result<http::ApiServer, StartError> {
     let runner = Arc::clone(parts.actions.runner());
@@ -287,10 +301,16 @@ fn http_server(
         parts.clock.clone(),
         move |run| runner.start_run(run),
     );
-    if device.is_offline() || device.power() != Power::Up {
-        return Ok(http::ApiServer::start_closed(port, api));
-    }
-    http::ApiServer::start_on(port, api).map_err(|source| StartError::Bind {
+    let reachable = !device.is_offline() && device.power() == Power::Up;
+    let server = match port {
+        ApiPort::Own(port) if reachable => http::ApiServer::start_on(port, api),
+        ApiPort::Own(port) => Ok(http::ApiServer::start_closed(port, api)),
+        ApiPort::Shared(shared) => {
+            let server = http::ApiServer::start_behind(shared, api);
+            if reachable { server.open().map(|()| server) } else { Ok(server) }
+        }
+    };
+    server.map_err(|source| StartError::Bind {
         owner: format!("device {}", plan.identity.id),
         address: plan.http,
         source,

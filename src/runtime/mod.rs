@@ -22,7 +22,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 use tokio::task::JoinSet;
 
 pub(crate) use self::device_runtime::DeviceRuntime;
-use self::device_runtime::{PersistedState, RuntimeParts};
+use self::device_runtime::{ApiPort, PersistedState, RuntimeParts};
 pub use self::error::StartError;
 use self::fleet_life::FleetLife;
 use self::persistence::Persister;
@@ -37,10 +37,13 @@ use crate::peers::{PeerContext, Peers, PeersError};
 use crate::problem::Problem;
 #[cfg(not(feature = "mdns"))]
 use crate::scenario::Mdns;
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, DevicePlan, FleetListen, RouteBy, Scenario};
 use crate::state::{self, Continuation, HouseState, StateDir, StateError};
+use crate::surface::http::SharedPort;
 #[cfg(feature = "mdns")]
 use crate::surface::mdns;
+#[cfg(feature = "mqtt")]
+use crate::surface::mqtt::ConnectSpread;
 
 /// The devices of a house, the peers that their actions reach, and what they share: clock, fault
 /// engine and journal.
@@ -55,6 +58,8 @@ pub(crate) struct HouseCore {
     devices: Vec<Arc<DeviceRuntime>>,
     /// The ramp and the stages of the fleet. `None` if it has neither.
     fleet_life: Option<FleetLife>,
+    /// The port that the devices of the fleet share. `None` if they share none.
+    shared_port: Option<SharedPort>,
     peers: Peers,
     actions: ActionClient,
     /// Writes the state directory. `None` if the house has none.
@@ -109,6 +114,7 @@ impl HouseCore {
     ) -> Result<Arc<Self>, StartError> {
         descriptors::check(&scenario)?;
         let device_ports = bind_devices(&scenario)?;
+        let shared = bind_shared_port(&scenario)?;
         let OpenedState { dir, continuation } = state;
         let Continuation { start, at, devices: resumed } = continuation;
         let start = start.or(scenario.start).unwrap_or_else(clock::real_time);
@@ -130,6 +136,10 @@ impl HouseCore {
         }
         #[cfg(feature = "mdns")]
         let announcer = mdns::Announcer::new(scenario.mdns);
+        let shared_port = shared.map(|(port, route_by)| {
+            let connections = descriptors::for_shared_port(&scenario);
+            SharedPort::new(port, route_by, connections, clock.clone())
+        });
         let parts = RuntimeParts {
             seed: scenario.seed,
             clock: &clock,
@@ -137,6 +147,9 @@ impl HouseCore {
             journal: &journal,
             peers: &peers,
             actions: &actions,
+            #[cfg(feature = "mqtt")]
+            mqtt_spread: mqtt_spread(&scenario),
+            shared_port: shared_port.as_ref(),
             #[cfg(feature = "mdns")]
             announcer: &announcer,
         };
@@ -144,9 +157,11 @@ impl HouseCore {
             start_devices(&scenario, device_ports, dir.as_deref(), resumed, &parts).await?;
         let all = devices.iter().map(|runtime| Arc::clone(&runtime.device));
         let fleet_life = FleetLife::new(&scenario, &clock, all);
+        open_shared_port(shared_port.as_ref(), &devices, &peers).await?;
         let mut core = Self {
             fleet_life,
             devices,
+            shared_port,
             persister: None,
             epoch: AtomicU64::new(0),
             reset_lock: RwLock::new(()),
@@ -245,7 +260,10 @@ impl HouseCore {
         if let Some(life) = &self.fleet_life {
             life.end().await;
         }
-        let mut paused = Vec::with_capacity(2 * self.devices.len());
+        let mut paused = Vec::with_capacity(1 + 2 * self.devices.len());
+        if let Some(shared_port) = &self.shared_port {
+            paused.push(shared_port.pause().await);
+        }
         for runtime in &self.devices {
             paused.extend(runtime.pause().await);
         }
@@ -309,6 +327,9 @@ impl HouseCore {
         if let Some(life) = &self.fleet_life {
             life.end().await;
         }
+        if let Some(shared_port) = &self.shared_port {
+            shared_port.release().await;
+        }
         close_devices(&self.devices).await;
         self.actions.abort_all().await;
         self.peers.shutdown().await;
@@ -326,15 +347,63 @@ impl HouseCore {
     }
 }
 
-/// Binds the port of each device's API.
+/// Binds the port of each device's API, unless it shares one.
 fn bind_devices(scenario: &Scenario) -> Result<Vec<Port>, StartError> {
-    let bind = |plan: &crate::scenario::DevicePlan| {
+    let bind = |plan: &DevicePlan| {
+        if shares_port(scenario, plan) {
+            return Ok(Port::unbound(plan.http));
+        }
         Port::bind(plan.http, limits::HTTP_BACKLOG).map_err(|source| {
             let owner = format!("device {}", plan.identity.id);
             StartError::Bind { owner, address: plan.http, source }
         })
     };
     scenario.devices.iter().map(bind).collect()
+}
+
+/// Returns the address of the port that the devices of the fleet share, and how requests name them.
+fn shared_address(scenario: &Scenario) -> Option<(SocketAddr, RouteBy)> {
+    match scenario.fleet.as_ref()?.listen {
+        FleetListen::Shared { address, route_by } => Some((address, route_by)),
+        FleetListen::Ports | FleetListen::Addresses => None,
+    }
+}
+
+/// Returns true if the API of a device is behind the port that the devices of the fleet share.
+fn shares_port(scenario: &Scenario, plan: &DevicePlan) -> bool {
+    plan.fleet_index.is_some() && shared_address(scenario).is_some()
+}
+
+/// Binds the port that the devices of the fleet share.
+fn bind_shared_port(scenario: &Scenario) -> Result<Option<(Port, RouteBy)>, StartError> {
+    let Some((address, route_by)) = shared_address(scenario) else { return Ok(None) };
+    let port = Port::bind(address, limits::HTTP_BACKLOG).map_err(|source| StartError::Bind {
+        owner: "the fleet".to_owned(),
+        address,
+        source,
+    })?;
+    Ok(Some((port, route_by)))
+}
+
+/// Lets clients in, once all devices are there. If that fails, everything is closed again.
+async fn open_shared_port(
+    shared_port: Option<&SharedPort>,
+    devices: &[Arc<DeviceRuntime>],
+    peers: &Peers,
+) -> Result<(), StartError> {
+    let Some(shared_port) = shared_port else { return Ok(()) };
+    let Err(source) = shared_port.open() else { return Ok(()) };
+    close_devices(devices).await;
+    peers.shutdown().await;
+    let address = shared_port.address();
+    Err(StartError::Bind { owner: "the fleet".to_owned(), address, source })
+}
+
+/// Returns how the MQTT clients of the fleet spread their connections.
+#[cfg(feature = "mqtt")]
+fn mqtt_spread(scenario: &Scenario) -> ConnectSpread {
+    let devices = scenario.fleet.as_ref().map_or(0, |fleet| fleet.count);
+    ConnectSpread { seed: scenario.seed, within: limits::MQTT_SPREAD * devices }
 }
 
 /// Binds the slaves and targets; they are not served yet.
@@ -386,12 +455,16 @@ async fn start_devices(
 ) -> Result<Vec<Arc<DeviceRuntime>>, StartError> {
     let mut started = Vec::with_capacity(device_ports.len());
     for (plan, port) in scenario.devices.iter().zip(device_ports) {
+        let api_port = match parts.shared_port {
+            Some(shared) if shares_port(scenario, plan) => ApiPort::Shared(shared),
+            _ => ApiPort::Own(port),
+        };
         let id = &plan.identity.id;
         let persisted = PersistedState {
             resumed: resumed.remove(id),
             sd_folder: dir.map(|dir| dir.sd_card(id)),
         };
-        match DeviceRuntime::start(plan, persisted, port, parts) {
+        match DeviceRuntime::start(plan, persisted, api_port, parts) {
             Ok(runtime) => started.push(runtime),
             Err(error) => {
                 close_devices(&started).await;

@@ -60,6 +60,7 @@ mod scenario_documents;
 mod sd_card;
 mod settings;
 mod settings_properties;
+mod shared_port;
 mod slaves;
 mod speeds;
 mod state;

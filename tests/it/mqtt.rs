@@ -22,7 +22,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use wwsim::clock::VirtualTime;
 use wwsim::journal::Event;
-use wwsim::limits::{MQTT_RETRY, MQTT_STEADY};
+use wwsim::limits::{MQTT_RETRY, MQTT_SPREAD, MQTT_STEADY};
 
 use crate::mqtt_broker::{BrokerProxy, Subscriber, broker, unique_topic};
 use crate::mqtt_settings::MQTT;
@@ -345,6 +345,63 @@ async fn pauses_grow_if_the_broker_drops_the_client_at_once() {
     }
     let steady = reconnect_pauses(&frozen, MQTT_STEADY, 4).await;
     assert!(steady.iter().all(|pause| *pause < 2 * shortest), "{steady:?}");
+}
+
+/// Starts a broker that accepts every client and keeps it.
+async fn start_keeping_broker() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                client.write_all(b"\x20\x02\x00\x00").await.unwrap();
+                let mut received = Vec::new();
+                let _ = client.read_to_end(&mut received).await;
+            });
+        }
+    });
+    address
+}
+
+// Ruling: MQTT-14.
+#[tokio::test(start_paused = true)]
+async fn the_clients_of_a_fleet_connect_one_after_another() {
+    const COUNT: u32 = 60;
+    let (frozen, address) = (Frozen::start(), start_keeping_broker().await);
+    let connected = |house: &TestHouse| {
+        let entries = house.journal_entries().into_iter();
+        let mut ids: Vec<_> = entries
+            .filter_map(|entry| match entry.event {
+                Event::MqttConnected { device, .. } => Some(device),
+                _ => None,
+            })
+            .collect();
+        ids.sort();
+        ids
+    };
+    let halfway = async |seed: u32| {
+        let house = start_house(
+            address,
+            &format!(
+                "seed: {seed}\nclock: {{speed: 1}}\nfleet: {{count: {COUNT}, listen: shared, template: \
+                 {{mqtt: {{enable: true, url: 'mqtt://broker.example.com'}}}}}}"
+            ),
+        )
+        .await;
+        house.settle().await;
+        assert_eq!(connected(&house).len(), 0, "at once");
+        frozen.pass(MQTT_SPREAD * COUNT / 2).await;
+        house.settle().await;
+        let halfway = connected(&house);
+        frozen.pass(MQTT_SPREAD * COUNT / 2 + Duration::from_millis(1)).await;
+        house.settle().await;
+        assert_eq!(connected(&house).len(), COUNT as usize);
+        halfway
+    };
+    let first = halfway(1).await;
+    assert!((15..45).contains(&first.len()), "{} of {COUNT}", first.len());
+    assert_eq!(halfway(1).await, first, "the seed decides");
+    assert_ne!(halfway(2).await, first);
 }
 
 // Ruling: HOUSE-2.

@@ -13,7 +13,7 @@ use crate::device::json::shortened;
 use crate::limits;
 
 /// The settings of the MQTT client. The API never returns secrets, only their lengths.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each is named as in the API")]
 pub struct MqttSettings {
     pub enable: bool,

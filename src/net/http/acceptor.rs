@@ -92,13 +92,25 @@ impl TcpAcceptor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::with_connections(port, limits::HTTP_CONNECTIONS, serve)
+    }
+
+    /// Creates an acceptor as [`TcpAcceptor::new`] does, with at most `connections` at once.
+    pub(crate) fn with_connections<F>(
+        port: Port,
+        connections: usize,
+        serve: impl Fn(TcpStream, Gate) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         Self {
             address: port.address(),
             port: Mutex::new(port),
             connection_tasks: Arc::default(),
             accept_task: Tasks::default(),
             gate: Gate::default(),
-            permits: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
+            permits: Arc::new(Semaphore::new(connections)),
             serve: Arc::new(move |stream, gate| Box::pin(serve(stream, gate))),
         }
     }

@@ -149,6 +149,11 @@ impl DeliveryControl {
         self.state().last_reply
     }
 
+    /// Answers requests again, because they are for another device than the last reply was of.
+    pub(crate) fn continue_after_last_reply(&self) {
+        self.state().last_reply = false;
+    }
+
     /// Sets how the connection ends.
     pub(crate) fn set_end(&self, end: DeliveryEnd) {
         self.state().end = end;

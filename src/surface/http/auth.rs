@@ -17,6 +17,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::HttpReply;
 use super::digest::{self, Claim, Credentials, DigestError, Md5Sum, Qop};
+use super::host_names::ClientPath;
 use super::nonces::{NoNonceFree, Nonce, NonceKey, NonceTable, NonceTime};
 use crate::clock::Clock;
 use crate::device::{DigestPolicy, Feature, Profile, View};
@@ -263,7 +264,11 @@ fn is_digest(view: &View) -> bool {
 
 /// Returns true if the `uri` of the credentials is the path and query of the request, or its whole URL.
 fn is_target(uri: &str, head: &Parts) -> bool {
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    // On a shared port the client sees a prefix that was removed from the path.
+    let target = match head.extensions.get::<ClientPath>() {
+        Some(client) => client.path_and_query.as_str(),
+        None => head.uri.path_and_query().map_or("/", |target| target.as_str()),
+    };
     // A text that begins with a slash is a path, even if its query contains a URL.
     let authority = if uri.starts_with('/') { None } else { uri.split_once("://") };
     let relative = authority.map_or(uri, |(_, rest)| {

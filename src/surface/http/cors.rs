@@ -8,6 +8,7 @@ use hyper::header::{HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 
 use super::HttpReply;
+use super::host_names::is_local_name_of;
 use crate::device::{Device, Origin, View};
 use crate::limits;
 use crate::net::http::cors;
@@ -15,7 +16,18 @@ use crate::net::logged_names::LoggedNames;
 
 /// The local address of a connection, which is the origin of the device's own pages.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LocalAddr(pub(super) SocketAddr);
+pub(super) struct LocalAddr {
+    pub(super) address: SocketAddr,
+    /// True if the device's id is a host name of the device, too (HTTP-12).
+    pub(super) is_named_by_id: bool,
+}
+
+impl LocalAddr {
+    /// Returns the local address of a connection at the device's own port.
+    pub(super) const fn of_own_port(address: SocketAddr) -> Self {
+        Self { address, is_named_by_id: false }
+    }
+}
 
 /// The decision about the `Origin` of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +86,7 @@ fn is_own_origin(origin: &str, device: &Device, host_name: &str, local: Option<L
     let Some(origin) = Origin::parse(origin) else { return false };
     let port = origin.effective_port();
     if !origin.scheme.eq_ignore_ascii_case("http")
-        || (port != Some(80) && port != local.map(|local| local.0.port()))
+        || (port != Some(80) && port != local.map(|local| local.address.port()))
     {
         return false;
     }
@@ -86,10 +98,13 @@ fn is_own_origin(origin: &str, device: &Device, host_name: &str, local: Option<L
     if !host_name.is_empty() && bare(origin.host) == bare(host_name) {
         return true;
     }
+    if local.is_some_and(|local| local.is_named_by_id) && is_local_name_of(device, origin.host) {
+        return true;
+    }
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
     let Ok(address) = host.parse::<IpAddr>() else { return false };
     let address = address.to_canonical();
-    local.is_some_and(|local| address == local.0.ip().to_canonical())
+    local.is_some_and(|local| address == local.address.ip().to_canonical())
         || has_address(device, address)
 }
 

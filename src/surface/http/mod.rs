@@ -3,7 +3,8 @@
 //! `routes` is the table of the routes, `router` makes the checks of a call in their order, and `call` is
 //! the context of a call. Each group of endpoints has a file of its own with its handlers. `server` serves
 //! an [`Api`] on a socket. `fault` lies between `router` and `server` and applies the fault rules of the
-//! `api` seam; the handlers do not know about it.
+//! `api` seam; the handlers do not know about it. `shared` serves many of them on one port, and `host_names`
+//! says which of them a request is for.
 
 mod actions;
 mod auth;
@@ -11,6 +12,7 @@ mod call;
 mod cors;
 pub mod digest;
 mod fault;
+mod host_names;
 mod reply_cache;
 mod live;
 mod modbus;
@@ -27,6 +29,7 @@ mod routes;
 mod scalers;
 mod server;
 mod settings;
+mod shared;
 mod variables;
 mod system;
 mod wifi;
@@ -35,4 +38,5 @@ pub use self::call::Call;
 pub use self::router::Api;
 pub use self::routes::{ApiEndpoint, ApiRoute, ROUTES};
 pub use self::server::ApiServer;
+pub(crate) use self::shared::SharedPort;
 pub use crate::net::http::{BodyInterrupted, HttpReply, ReplyBody};

@@ -34,7 +34,8 @@ fn render_routes(firmware: Firmware, license: License) -> String {
             // A link cannot point to everything below a path, so it points to the path itself.
             let path = escape(route.path.trim_end_matches('*'));
             let path = if has_link(route, endpoint) && !unlicensed {
-                format!("<a href=\"{path}\">{path}</a>")
+                // Relative, so that it leads to this device also behind a prefix (HTTP-12).
+                format!("<a href=\"{}\">{path}</a>", path.trim_start_matches('/'))
             } else {
                 path
             };

@@ -9,13 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::session::{Login, MqttSession, MqttTransport, SessionError};
-use super::tls::{self, TlsConfigError};
+use super::tls::{SharedTls, TlsConfigError};
 use crate::clock::{Clock, VirtualTime};
-use crate::device::config::{BrokerUrl, BrokerUrlError, MqttSettings};
+use crate::device::config::{BrokerUrl, BrokerUrlError, Config, MqttSettings};
 use crate::device::template::Template;
 use crate::device::variables::VariableContext;
 use crate::device::{Device, LicensedFeature, Power, Snapshot, View};
@@ -24,6 +23,7 @@ use crate::journal::{Event, Journal, truncate_text};
 use crate::limits;
 use crate::meter;
 use crate::outbound::{Dial, DialError};
+use crate::rng::{Draws, RandomStream};
 use crate::services::Readings;
 
 /// Real time between two PINGREQ: three quarters of the keep-alive time, so that their transmission may
@@ -49,6 +49,18 @@ pub struct ClientParts {
     pub journal: Arc<Journal>,
     /// Opens connections to brokers.
     pub dial: Arc<dyn Dial>,
+    /// The spread of the connections of a fleet. `None` outside a fleet.
+    pub spread: Option<ConnectSpread>,
+}
+
+/// The spread of the connections of a fleet over time, so that a broker does not see all of them
+/// at once (MQTT-14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectSpread {
+    /// The seed of the house.
+    pub seed: u64,
+    /// The time in which all of them connect.
+    pub within: Duration,
 }
 
 /// The MQTT client of one device.
@@ -90,7 +102,9 @@ pub enum MqttState {
 
 /// The connection that the settings ask for.
 struct MqttConnectionPlan {
-    settings: MqttSettings,
+    /// The configuration whose MQTT settings these are. It is shared with the device: a fleet would have the
+    /// certificates once for each client otherwise.
+    config: Arc<Config>,
     /// The ordinal of the boot; a reboot drops the connection.
     boot: u64,
     url: BrokerUrl,
@@ -98,8 +112,14 @@ struct MqttConnectionPlan {
     template: Template,
 }
 
+impl MqttConnectionPlan {
+    fn settings(&self) -> &MqttSettings {
+        &self.config.mqtt
+    }
+}
+
 /// The TLS configuration. `None` for `mqtt://`.
-type Tls = Option<Result<Arc<ClientConfig>, TlsConfigError>>;
+type Tls = Option<Arc<SharedTls>>;
 
 /// The reason for which a client is off.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +158,17 @@ enum ConnectError {
     TlsHandshake(#[source] std::io::Error),
     #[error("{0}")]
     Session(#[from] SessionError),
+}
+
+/// The draws that spread the connections of a client. `None` outside a fleet.
+struct SpreadDraws(Option<(ConnectSpread, Draws)>);
+
+impl SpreadDraws {
+    /// Draws a wait that is shorter than `longest` says. `None` outside a fleet.
+    fn next_wait(&mut self, longest: impl FnOnce(&ConnectSpread) -> Duration) -> Option<Duration> {
+        let (spread, draws) = self.0.as_mut()?;
+        Some(longest(spread).mul_f64(draws.unit()))
+    }
 }
 
 /// Sets the client's status to off when it is dropped.
@@ -213,7 +244,7 @@ impl MqttClient {
     /// # Errors
     /// The reason, if the client has to be off.
     fn plan(&self, view: &View) -> Result<MqttConnectionPlan, MqttOffReason> {
-        let settings = view.config.mqtt.clone();
+        let settings = &view.config.mqtt;
         let identity = self.parts.device.identity();
         if !settings.enable {
             return Err(MqttOffReason::Disabled);
@@ -243,25 +274,22 @@ impl MqttClient {
             login,
             template: Template::parse(&settings.template),
             url,
-            settings,
+            config: Arc::clone(&view.config),
         })
     }
 
-    /// Prepares TLS. This runs on a thread for blocking work, because decrypting the client's key takes
-    /// time and the system's certificates are files. A movement of the clock waits for it.
+    /// Prepares TLS, unless another client with the same settings has. This runs on a thread for blocking
+    /// work, because decrypting the client's key takes time and the system's certificates are files. A
+    /// movement of the clock waits for it.
     async fn prepare_tls(&self, plan: &MqttConnectionPlan) -> Tls {
         if !plan.url.tls {
             return None;
         }
         let _activity = self.parts.clock.activity().enter();
-        let settings = plan.settings.clone();
+        let shared = SharedTls::of(plan.settings());
         let lock = Arc::clone(&self.tls_preparation).lock_owned().await;
-        let preparation = tokio::task::spawn_blocking(move || {
-            let _lock = lock;
-            tls::config(&settings)
-        });
-        let failure = |error: tokio::task::JoinError| Err(TlsConfigError::Task(error.to_string()));
-        Some(preparation.await.unwrap_or_else(failure))
+        shared.prepare(lock).await;
+        Some(shared)
     }
 
     /// Waits until the plan is outdated, and returns the reason.
@@ -270,7 +298,9 @@ impl MqttClient {
         loop {
             changes.borrow_and_update();
             let view = self.parts.device.view();
-            if view.config.mqtt != plan.settings || view.boot.ordinal != plan.boot {
+            let same =
+                Arc::ptr_eq(&view.config, &plan.config) || view.config.mqtt == *plan.settings();
+            if !same || view.boot.ordinal != plan.boot {
                 return "the settings changed";
             }
             if !self.parts.device.is_online(&view) {
@@ -278,6 +308,16 @@ impl MqttClient {
             }
             let _ = changes.changed().await;
         }
+    }
+
+    /// Returns the draws that spread this client's connections. On a clock that stands still there are none:
+    /// whoever moves it decides when something happens.
+    fn spread(&self, plan: &MqttConnectionPlan) -> SpreadDraws {
+        let spread = self.parts.spread.filter(|_| !self.parts.clock.speed().is_manual());
+        let device = RandomStream::named(self.parts.device.identity().id.as_str()).number();
+        let stream = RandomStream::named("mqtt-spread").child(device);
+        let draws = spread.map(|spread| (spread, Draws::new(spread.seed, stream, plan.boot)));
+        SpreadDraws(draws)
     }
 
     /// Connects and reconnects, except while a fault rule makes the broker refuse connections. The open
@@ -291,6 +331,10 @@ impl MqttClient {
         // The reason before may be one of other settings.
         self.lock().reason = None;
         let tls = self.prepare_tls(plan).await;
+        let mut spread = self.spread(plan);
+        if let Some(first) = spread.next_wait(|spread| spread.within) {
+            sleep(first).await;
+        }
         let device = self.parts.device.identity().id.as_str();
         let (mut last_read_at, mut pause) = (None, *limits::MQTT_RETRY.start());
         let mut refused = false;
@@ -330,11 +374,11 @@ impl MqttClient {
                 Some(ConnectionEnd::DropRule) => self.set_disconnected(plan, "dropped by a rule"),
                 Some(ConnectionEnd::SessionEnd(error)) => {
                     self.set_disconnected(plan, &error.to_string());
-                    self.back_off(&mut pause).await;
+                    self.back_off(&mut pause, &mut spread).await;
                 }
                 Some(ConnectionEnd::ConnectFailure(error)) => {
                     self.record_connect_error(plan, &error);
-                    self.back_off(&mut pause).await;
+                    self.back_off(&mut pause, &mut spread).await;
                 }
             }
         }
@@ -342,8 +386,9 @@ impl MqttClient {
 
     /// Waits before the next attempt, and doubles the pause. Real time, because a real broker needs real
     /// time to come back.
-    async fn back_off(&self, pause: &mut Duration) {
-        sleep(*pause).await;
+    async fn back_off(&self, pause: &mut Duration, spread: &mut SpreadDraws) {
+        let more = spread.next_wait(|spread| spread.within.min(*pause)).unwrap_or_default();
+        sleep(*pause + more).await;
         *pause = (*pause * 2).min(*limits::MQTT_RETRY.end());
     }
 
@@ -375,7 +420,9 @@ impl MqttClient {
         tls: &Tls,
     ) -> Result<MqttSession, ConnectError> {
         let activity = self.parts.clock.activity().enter();
-        let mut connecting = pin!(timeout(limits::MQTT_CONNECT_TIMEOUT, self.connect(plan, tls)));
+        // On the heap, because what a connect and a TLS handshake need is not kept by a client that publishes.
+        let mut connecting =
+            Box::pin(timeout(limits::MQTT_CONNECT_TIMEOUT, self.connect(plan, tls)));
         let early = timeout(CLOCK_CONNECT_WAIT, &mut connecting).await;
         drop(activity);
         let result = match early {
@@ -391,7 +438,7 @@ impl MqttClient {
         tls: &Tls,
     ) -> Result<MqttSession, ConnectError> {
         let BrokerUrl { host, port, .. } = &plan.url;
-        let tls = tls.clone().transpose()?;
+        let tls = tls.as_ref().map(|tls| tls.config()).transpose()?;
         let stream = self.parts.dial.dial(host, *port).await?;
         let stream: Box<dyn MqttTransport> = match tls {
             None => Box::new(stream),
@@ -444,7 +491,7 @@ impl MqttClient {
         last_read_at: Option<VirtualTime>,
         mut readings: Readings,
     ) -> (Message, Readings) {
-        if plan.settings.topic.is_empty() {
+        if plan.settings().topic.is_empty() {
             // Without a topic nothing can be published, and no rule is evaluated.
             return std::future::pending().await;
         }
@@ -453,7 +500,7 @@ impl MqttClient {
         let payload = plan.template.render(&VariableContext::new(device, &snapshot));
         let verdict = self.parts.engine.mqtt(&MqttMessage {
             device: device.identity().id.as_str(),
-            topic: &plan.settings.topic,
+            topic: &plan.settings().topic,
         });
         if !verdict.delay.is_zero() {
             self.parts.clock.sleep(verdict.delay).await;
@@ -494,7 +541,7 @@ impl MqttClient {
         session: &mut MqttSession,
         message: Message,
     ) -> Result<(), ConnectionEnd> {
-        let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings.topic);
+        let (device, topic) = (self.parts.device.identity().id.shared(), &plan.settings().topic);
         let record_not_sent = |device, reason| {
             let topic = topic.clone();
             self.parts.journal.record(Event::MqttNotPublished { device, topic, reason });

@@ -1,4 +1,4 @@
-//! The device's MQTT client (MQTT-1 to MQTT-13), which publishes the rendered template and nothing else.
+//! The device's MQTT client (MQTT-1 to MQTT-15), which publishes the rendered template and nothing else.
 //!
 //! [`MqttClient`] is an actor: it connects as the device's settings say, publishes after readings of the
 //! meter, and reconnects. `session` is one connection, `tls` its certificates and keys, and `x509`
@@ -14,4 +14,4 @@ mod session;
 mod tls;
 mod x509;
 
-pub use self::client::{ClientParts, MqttClient, MqttState, MqttStatus};
+pub use self::client::{ClientParts, ConnectSpread, MqttClient, MqttState, MqttStatus};

@@ -1,13 +1,17 @@
 //! The TLS configuration for `mqtts://`: trust in the broker's certificate, and the client's own certificate
 //! (MQTT-10, MQTT-11, MQTT-12).
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
+use parking_lot::Mutex;
 use pkcs8::EncryptedPrivateKeyInfo;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
-use tokio_rustls::rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use tokio_rustls::rustls::client::{
+    Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature,
     verify_tls13_signature, verify_tls13_signature_with_raw_key,
@@ -61,22 +65,100 @@ pub(super) enum TlsConfigError {
     Task(String),
 }
 
+/// A TLS configuration, which all clients with the same settings share: a fleet needs it once, and a client key
+/// is decrypted once. It is forgotten when no client has it any more.
+#[derive(Debug)]
+pub(super) struct SharedTls {
+    /// Only what the configuration depends on; the rest is as in factory settings.
+    settings: Arc<MqttSettings>,
+    config: OnceLock<Result<Arc<ClientConfig>, TlsConfigError>>,
+    /// Locked while the configuration is made.
+    preparation: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The TLS configurations in use, by what they were made from.
+static IN_USE: LazyLock<Mutex<HashMap<Arc<MqttSettings>, Weak<SharedTls>>>> =
+    LazyLock::new(Mutex::default);
+
+impl SharedTls {
+    /// Returns the configuration of these settings, which is to be prepared.
+    pub(super) fn of(settings: &MqttSettings) -> Arc<Self> {
+        let settings = Arc::new(MqttSettings {
+            skip_cn_check: settings.skip_cn_check,
+            broker_certificate: settings.broker_certificate.clone(),
+            client_certificate: settings.client_certificate.clone(),
+            client_key: settings.client_key.clone(),
+            client_key_password: settings.client_key_password.clone(),
+            ..MqttSettings::default()
+        });
+        let mut in_use = IN_USE.lock();
+        if let Some(shared) = in_use.get(&settings).and_then(Weak::upgrade) {
+            return shared;
+        }
+        let shared = Arc::new(Self {
+            settings: Arc::clone(&settings),
+            config: OnceLock::new(),
+            preparation: Arc::default(),
+        });
+        in_use.insert(settings, Arc::downgrade(&shared));
+        shared
+    }
+
+    /// Makes the configuration, unless it is there. `client` is held until then, also if the caller stops
+    /// waiting: a client prepares one configuration at a time.
+    pub(super) async fn prepare<L: Send + 'static>(self: &Arc<Self>, client: L) {
+        let lock = Arc::clone(&self.preparation).lock_owned().await;
+        if self.config.get().is_some() {
+            return;
+        }
+        let shared = Arc::clone(self);
+        let prepared = tokio::task::spawn_blocking(move || {
+            let _locks = (lock, client);
+            shared.config.get_or_init(|| config(&shared.settings));
+        });
+        if let Err(error) = prepared.await {
+            self.config.get_or_init(|| Err(TlsConfigError::Task(error.to_string())));
+        }
+    }
+
+    /// Returns the configuration.
+    ///
+    /// # Errors
+    /// If the settings are unusable.
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, TlsConfigError> {
+        let unprepared = || Err(TlsConfigError::Task("TLS is not prepared".to_owned()));
+        self.config.get().cloned().unwrap_or_else(unprepared)
+    }
+}
+
+impl Drop for SharedTls {
+    fn drop(&mut self) {
+        let mut in_use = IN_USE.lock();
+        // Another client may have asked for the same settings meanwhile.
+        if in_use.get(&self.settings).is_some_and(|shared| shared.strong_count() == 0) {
+            in_use.remove(&self.settings);
+        }
+    }
+}
+
 /// Builds the TLS configuration. Blocks: decrypting a key takes time, and the system's certificates are
 /// read from files.
 ///
 /// # Errors
 /// If the settings are unusable.
-pub(super) fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, TlsConfigError> {
+fn config(settings: &MqttSettings) -> Result<Arc<ClientConfig>, TlsConfigError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = BrokerVerifier::new(settings, &provider)?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let config = match identity(settings, &provider)? {
+    let mut config = match identity(settings, &provider)? {
         Some(identity) => builder.with_client_cert_resolver(Arc::new(identity)),
         None => builder.with_no_client_auth(),
     };
+    // The devices of a fleet share the configuration, and none may resume the session of another (MQTT-15).
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
 
@@ -329,9 +411,9 @@ mod tests {
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SigningKey,
     };
-    use tokio::io::duplex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio_rustls::rustls::sign::SingleCertAndKey;
-    use tokio_rustls::rustls::{ServerConfig, SupportedProtocolVersion, version};
+    use tokio_rustls::rustls::{HandshakeKind, ServerConfig, SupportedProtocolVersion, version};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
     use x509_cert::certificate::Version;
     use x509_cert::der::asn1::BitString;
@@ -482,6 +564,46 @@ mod tests {
             let error = result.unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    // Ruling: MQTT-15.
+    #[tokio::test]
+    async fn clients_with_the_same_certificates_share_all_but_the_session() {
+        let ca = TestCa::new();
+        let of = |topic: &str, authority: &TestCa| {
+            SharedTls::of(&MqttSettings { topic: topic.to_owned(), ..authority.settings() })
+        };
+        let (first, second) = (of("a", &ca), of("b", &ca));
+        assert!(Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&first, &of("a", &TestCa::new())));
+        assert!(second.config().is_err(), "not prepared");
+        first.prepare(()).await;
+        let shared = second.config().unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(ca.key.serialize_der()).into();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let certificate = CertifiedKey::new(vec![ca.version_3("mqtt.lab.local")], key);
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+        let server = TlsAcceptor::from(Arc::new(server));
+        for round in 0..3 {
+            let (ours, theirs) = duplex(16 * 1024);
+            let name = ServerName::try_from("mqtt.lab.local").unwrap();
+            let connect = TlsConnector::from(Arc::clone(&shared)).connect(name, ours);
+            let (accepted, connected) = tokio::join!(server.accept(theirs), connect);
+            let (mut accepted, mut connected) = (accepted.unwrap(), connected.unwrap());
+            // A ticket, with which a session could be resumed, comes before the first data.
+            accepted.write_all(b"x").await.unwrap();
+            accepted.flush().await.unwrap();
+            assert_eq!(connected.read_u8().await.unwrap(), b'x');
+            let kind = accepted.get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(HandshakeKind::Full), "round {round}");
+        }
+        drop((first, second));
+        assert!(of("a", &ca).config().is_err(), "nobody had it any more");
     }
 
     // Ruling: MQTT-12.
