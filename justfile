@@ -38,6 +38,15 @@ accept:
 e2e:
     scripts/e2e/run
 
+# The endurance check, for so many seconds.
+soak seconds="120":
+    cargo build --profile dist
+    WWSIM=target/dist/wwsim SOAK_SECONDS={{seconds}} scripts/e2e/soak
+
+# What a release has to pass: `ci` with a long soak and long fuzzing.
+full:
+    scripts/full
+
 # Figures of docs/performance.md.
 bench name="":
     cargo bench {{ if name == "" { "" } else { "--bench " + name } }}
