@@ -109,7 +109,7 @@ pub(crate) struct House {
     pub(crate) targets: Vec<SocketAddr>,
 }
 
-/// What the system says about a process.
+/// The memory, descriptors and threads of a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) resident_kib: u64,

@@ -69,7 +69,7 @@ fn number(name: &str, default: u64) -> Result<u64, String> {
     }
 }
 
-/// What the clients of a round share.
+/// The state that the clients of a round share.
 pub(crate) struct Soak {
     pub(crate) house: House,
     pub(crate) watch: Watch,

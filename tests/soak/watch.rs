@@ -44,7 +44,7 @@ struct Boot {
     open: HashMap<u64, bool>,
 }
 
-/// What was checked.
+/// The number of things that were checked.
 #[derive(Debug)]
 pub(crate) struct Checked {
     pub(crate) finished: u64,
