@@ -51,6 +51,18 @@ full:
 bench name="":
     cargo bench {{ if name == "" { "" } else { "--bench " + name } }}
 
+# Keeps the figures of all benches, or of one, under a name.
+baseline name bench="":
+    scripts/bench-baseline save {{name}} {{bench}}
+
+# Measures again, and compares with the figures that were kept under a name.
+compare-baseline name bench="":
+    scripts/bench-baseline compare {{name}} {{bench}}
+
+# The twin beside bare servers and other simulators: the section "Comparison" of docs/performance.md.
+compare:
+    benches/compare/run
+
 # The pages of the code.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
