@@ -38,9 +38,30 @@ accept:
 e2e:
     scripts/e2e/run
 
+# The endurance check, for so many seconds.
+soak seconds="120":
+    cargo build --profile dist
+    WWSIM=target/dist/wwsim SOAK_SECONDS={{seconds}} scripts/e2e/soak
+
+# What a release has to pass: `ci` with a long soak and long fuzzing.
+full:
+    scripts/full
+
 # Figures of docs/performance.md.
 bench name="":
     cargo bench {{ if name == "" { "" } else { "--bench " + name } }}
+
+# Keeps the figures of all benches, or of one, under a name.
+baseline name bench="":
+    scripts/bench-baseline save {{name}} {{bench}}
+
+# Measures again, and compares with the figures that were kept under a name.
+compare-baseline name bench="":
+    scripts/bench-baseline compare {{name}} {{bench}}
+
+# The twin beside bare servers and other simulators: the section "Comparison" of docs/performance.md.
+compare:
+    benches/compare/run
 
 # The pages of the code.
 doc:

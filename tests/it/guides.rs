@@ -291,8 +291,20 @@ fn check_wwsim(place: &str, words: &[String]) {
 }
 
 /// Programs that the guides call and that this test does not run.
-const OTHER_PROGRAMS: [&str; 10] =
-    ["npm", "mosquitto", "mosquitto_sub", "mbpoll", "openssl", "wrk", "jq", "sleep", "for", "done"];
+const OTHER_PROGRAMS: [&str; 12] = [
+    "npm",
+    "mosquitto",
+    "mosquitto_sub",
+    "mbpoll",
+    "openssl",
+    "wrk",
+    "locust",
+    "k6",
+    "jq",
+    "sleep",
+    "for",
+    "done",
+];
 
 /// Carries the commands of a script out, as far as they are calls of curl, and checks the others.
 async fn follow(place: &str, script: &str, house: &TestHouse) -> usize {

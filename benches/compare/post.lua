@@ -1,0 +1,2 @@
+-- For wrk: sends POST instead of GET.
+wrk.method = "POST"
