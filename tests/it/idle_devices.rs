@@ -115,7 +115,7 @@ async fn rows(house: &TestHouse) -> usize {
     let now = house.clock().civil(house.clock().now());
     let file = now.strftime("%Y%m%d.CSV").to_string();
     let log = house.device().sd_file(&file).await.unwrap_or_default();
-    log.iter().filter(|byte| **byte == b'\n').count()
+    String::from_utf8(log).unwrap().lines().count()
 }
 
 /// Starts a house whose device takes its Modbus port when the service is switched on.

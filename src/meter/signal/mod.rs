@@ -131,10 +131,10 @@ impl Signal {
     #[must_use]
     #[cfg(any(test, feature = "internals"))]
     pub fn memory(&self) -> usize {
-        let heap_bytes = |model: &Box<SignalModel>| {
+        let heap_bytes = |model: &SignalModel| {
             size_of::<SignalModel>() + model.site.heap_bytes() + model.days.heap_bytes()
         };
-        size_of::<Self>() + self.device.len() + self.model().as_ref().map_or(0, heap_bytes)
+        size_of::<Self>() + self.device.len() + self.model().as_deref().map_or(0, heap_bytes)
     }
 
     fn model(&self) -> MutexGuard<'_, Option<Box<SignalModel>>> {
