@@ -14,8 +14,8 @@ use crate::support::SECOND;
 use crate::support::folder::Folder;
 use crate::support::house::{TestHouse, address, describe, http, within};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Loads a scenario as `wwsim run` does.
 fn load(yaml: &str, overrides: &LoadOverrides) -> Scenario {
@@ -335,7 +335,7 @@ async fn a_stage_reboots_each_device_in_its_own_time() {
          stages: [{from: online, to: rebooting, delay: 1h, jitter: 30m}]}",
     )
     .await;
-    house.advance(HOUR - SECOND).await;
+    house.advance(Duration::from_secs(3599)).await;
     assert_eq!(stages(&house), []);
     house.advance(30 * MINUTE + 10 * SECOND).await;
     let first = stages(&house);

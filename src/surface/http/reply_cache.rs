@@ -297,6 +297,8 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Snapshot, &DeviceId);
+
     #[test]
     fn each_source_of_a_snapshot_counts() {
         let (cache, view) = (ReplyCache::default(), view("2.0.2"));
@@ -306,7 +308,7 @@ mod tests {
             let interval = Duration::from_secs(5);
             Some(Arc::new(Reading::new(1, VirtualTime::ZERO, interval, Timestamp::UNIX_EPOCH)))
         };
-        let changes: [(&str, fn(&mut Snapshot, &DeviceId)); 6] = [
+        let changes: [(&str, Change); 6] = [
             ("config", |snapshot, id| snapshot.view.config = Arc::new(Config::factory(id))),
             ("firmware", |snapshot, _| snapshot.view.firmware = "1.9.0".parse().unwrap()),
             ("boot", |snapshot, id| snapshot.view.boot = Boot::new(id, 0, 1, VirtualTime::ZERO)),
@@ -314,7 +316,7 @@ mod tests {
                 snapshot.view.pairing = Some(Pairing { since: VirtualTime::ZERO });
             }),
             ("status", |snapshot, _| snapshot.meter.status = MeterStatus::Recognition),
-            ("time", |snapshot, _| snapshot.time = snapshot.time + Duration::from_millis(500)),
+            ("time", |snapshot, _| snapshot.time += Duration::from_millis(500)),
         ];
         for (name, change) in changes {
             renders(&cache, &base());
