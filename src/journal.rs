@@ -491,7 +491,7 @@ pub(crate) struct JournalReader {
 
 impl JournalReader {
     /// Returns the number of the last entry that was read. It is 0 at first, and after the journal was cleared.
-    /// What the journal has now counts as read from now on.
+    /// The entries that the journal has now count as read from now on.
     pub(crate) fn begin(&mut self) -> u64 {
         // Before the entries are read, so that a concurrent write is a change.
         let now = *self.newest.borrow_and_update();

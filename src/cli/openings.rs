@@ -35,7 +35,7 @@ struct Listeners {
     count: usize,
 }
 
-/// What one listener of a kind is called, and what several are.
+/// The name of one listener of a kind, and of several.
 type ListenerKind = (&'static str, &'static str);
 
 impl Listeners {

@@ -37,7 +37,7 @@ pub(super) fn given(file: Option<&Path>) -> Result<Option<GivenToken>, CliError>
     }
     // An empty variable is refused, not taken for a missing one: whoever wrote it expects a token.
     let Some(value) = env::var_os(VARIABLE) else { return Ok(None) };
-    // What is not UTF-8 becomes a character that no token has.
+    // Bytes that are not UTF-8 become a character that no token has.
     let parsed = Token::parse(&value.to_string_lossy());
     let token = parsed.map_err(CliError::TokenVariable)?;
     Ok(Some(GivenToken { token, source: TokenSource::Environment }))

@@ -36,7 +36,7 @@ pub(crate) trait PageSource: Send + 'static {
 /// The reason why a page was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PageError {
-    /// What is listed is gone. A listing that has not begun can be begun anew.
+    /// The listed log is gone. A listing that has not begun can be begun anew.
     #[error("what is listed is gone")]
     Outdated,
     /// The source panicked, or the runtime shuts down.
