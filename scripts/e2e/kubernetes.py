@@ -111,8 +111,9 @@ def start(ordinal, container, scenario):
     variables = environment(container, ordinal, "a-token-of-the-test")
     mount = container["volumeMounts"][0]["mountPath"]
     command = [WWSIM, *arguments(container, variables)]
-    command = [part.replace(mount, str(scenario.parent)).replace("0.0.0.0:", "127.0.0.1:") for part in command]
-    command += ["--any-port", "--ready-file", str(ready)]
+    # Free ports, because the pods of a cluster have an address each, and these share one.
+    command = [re.sub(r"0\.0\.0\.0:\d+", "127.0.0.1:0", part.replace(mount, str(scenario.parent))) for part in command]
+    command += ["--ready-file", str(ready)]
     process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=subprocess.DEVNULL)
     return process, ready
 
