@@ -19,7 +19,7 @@ from processes import Skipped, get, reply
 
 REQUESTS = [("GET", "/api/v1/actions/status?id=1,2"), ("GET", "/api/v1/report"), ("GET", "/api/v1/system"),
             ("GET", "/api/v1/variables"), ("GET", "/api/v1/settings"), ("POST", "/api/v1/actions/call?id=unknown")]
-# What the peers are told to answer: what clients of a device poll most.
+# The path whose reply the peers serve, because clients of a device poll it most.
 POLLED = "/api/v1/report"
 # The report has values once the meter has been recognized and has sent.
 FIRST_READING = 12

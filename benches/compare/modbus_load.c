@@ -12,20 +12,8 @@
  * used for a request meanwhile.
  */
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
+#define PROGRAM "modbus_load"
+#include "load.h"
 
 enum { MAX_CONNECTIONS = 1024, MAX_PROCESSES = 8, REGISTERS = 10, REPLY = 9 + 2 * REGISTERS, SAMPLES = 1 << 22 };
 
@@ -40,39 +28,6 @@ struct connection {
 static struct connection connections[MAX_CONNECTIONS];
 static float samples[SAMPLES];
 static long requests;
-
-static void fail(const char *what) {
-    fprintf(stderr, "modbus_load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-/* Returns the seconds of CPU of this process. */
-static double own_cpu(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return time.tv_sec + time.tv_nsec / 1e9;
-}
-
-/* Returns the seconds of CPU of another process: user and system time of /proc/PID/stat. */
-static double cpu_of(int pid) {
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *file = fopen(path, "r");
-    if (file == NULL || fgets(text, sizeof text, file) == NULL) fail(path);
-    fclose(file);
-    unsigned long user, system;
-    char *after_name = strrchr(text, ')');
-    if (after_name == NULL ||
-        sscanf(after_name + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-        fail(path);
-    return (double)(user + system) / sysconf(_SC_CLK_TCK);
-}
 
 static void send_request(struct connection *connection) {
     uint16_t id = ++connection->transaction;
@@ -100,11 +55,6 @@ static void receive(struct connection *connection) {
     send_request(connection);
 }
 
-static int ascending(const void *left, const void *right) {
-    float difference = *(const float *)left - *(const float *)right;
-    return (difference > 0) - (difference < 0);
-}
-
 int main(int count, char **arguments) {
     if (count < 4) {
         fprintf(stderr, "usage: modbus_load PORT CONNECTIONS SECONDS [PID...]\n");
@@ -116,15 +66,8 @@ int main(int count, char **arguments) {
 
     int poll = epoll_create1(0);
     for (int index = 0; index < number; index++) {
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         struct connection *connection = &connections[index];
-        connection->socket = socket(AF_INET, SOCK_STREAM, 0);
-        int on = 1;
-        if (connect(connection->socket, (struct sockaddr *)&address, sizeof address) < 0) fail("connect");
-        setsockopt(connection->socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
-        if (epoll_ctl(poll, EPOLL_CTL_ADD, connection->socket, &event) < 0) fail("epoll_ctl");
+        connection->socket = connect_and_watch(port, poll, index);
     }
     for (int index = 0; index < number; index++) send_request(&connections[index]);
 

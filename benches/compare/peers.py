@@ -1,4 +1,4 @@
-"""The programs that are compared: how each is installed, told what to answer, and started.
+"""The programs that are compared: how each is installed, configured and started.
 
 An HTTP server is started for one path, whose reply it gives with the same body and type as the twin.
 """
@@ -140,7 +140,7 @@ class Twin(Server):
             stdout=subprocess.DEVNULL)
         self.process.wait_for(lambda: ready.exists() and ready.stat().st_size)
         self.addresses = json.loads(ready.read_text())
-        # Devices on a shared port are told apart by host or path.
+        # Requests to a shared port name their device by host or path.
         self.devices = [urllib.parse.urlsplit(device["http"]) for device in self.addresses["devices"]]
         self.port = self.devices[0].port
         self.ready_ms = self.process.wait_for_reply(self.port, self.devices[0].path + path)
@@ -170,7 +170,7 @@ class Bare(Server):
 
 
 class Peer(Server):
-    """An HTTP simulator from a registry, told to answer one path."""
+    """An HTTP simulator from a registry, configured for one path."""
 
     def __init__(self, tools, path, body, kind):
         super().__init__(tools)

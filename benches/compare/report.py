@@ -96,7 +96,7 @@ def peers(part):
                      f"{load[64][0] / ours[64][0]:.3f}", number(load[64][1]), number(row["start"]),
                      number(row["rest"]), number(row["loaded"])])
     return (f"### Beside other simulators\n\nEach answers `GET /api/v1/report` with the same {part['bytes']} bytes of "
-            "JSON. The twin computes them for each reading, the others were told them. They take turns. CPU and the "
+            "JSON. The twin computes them for each reading, the others have them in their configuration. They take turns. CPU and the "
             "share of what the twin gives are those at 64 connections. WireMock keeps as many requests in its journal "
             "as the twin keeps entries, 10 000.\n\n"
             + table(["", "16 connections, a second", "64 connections", "of wwsim", "CPU, µs", "first reply after, ms",

@@ -9,25 +9,14 @@
  * KIND: `modbus2` sends a read to unit 1 and one to unit 2, `http` a GET of /slow.
  */
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+
+#define PROGRAM "waiting_requests"
+#include "load.h"
 
 enum { MAX_CONNECTIONS = 19000 };
 
 static int sockets[MAX_CONNECTIONS];
-
-static void fail(const char *what) {
-    fprintf(stderr, "waiting_requests: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static void send_all(int socket, const void *bytes, size_t length) {
     if (send(socket, bytes, length, MSG_NOSIGNAL) != (ssize_t)length) fail("send");
@@ -44,11 +33,8 @@ int main(int count, char **arguments) {
         int port, number;
         if (sscanf(arguments[index], "%15[^:]:%d:%d", kind, &port, &number) != 3) fail(arguments[index]);
         for (; number > 0; number--) {
-            struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-            address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-            int opened = socket(AF_INET, SOCK_STREAM, 0);
-            if (connections == MAX_CONNECTIONS || opened < 0) fail("socket");
-            if (connect(opened, (struct sockaddr *)&address, sizeof address) < 0) fail("connect");
+            if (connections == MAX_CONNECTIONS) fail("too many connections");
+            int opened = connect_to(port);
             if (strcmp(kind, "modbus2") == 0) {
                 uint8_t reads[] = {0, 1, 0, 0, 0, 6, 1, 3, 0, 0, 0, 1, 0, 2, 0, 0, 0, 6, 2, 3, 0, 0, 0, 1};
                 send_all(opened, reads, sizeof reads);
