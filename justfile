@@ -12,6 +12,7 @@ test:
 check: test
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy --test soak -- -D warnings
     cargo deny check bans licenses sources
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     scripts/regenerate --check

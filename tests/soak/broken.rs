@@ -99,7 +99,7 @@ fn oversized_body(soak: &Soak, draws: &mut Draws) -> std::io::Result<()> {
 /// Sends bytes at random.
 fn garbage(soak: &Soak, draws: &mut Draws, address: SocketAddr) -> std::io::Result<()> {
     let mut stream = connect(address, PATIENCE)?;
-    let bytes: Vec<u8> = (0..1 + draws.below(2000)).map(|_| draws.byte()).collect();
+    let bytes: Vec<u8> = (0..=draws.below(2000)).map(|_| draws.byte()).collect();
     stream.write_all(&bytes)?;
     stream.set_read_timeout(Some(Duration::from_millis(300)))?;
     let _ = stream.read(&mut [0; 512])?;

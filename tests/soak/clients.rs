@@ -158,11 +158,12 @@ pub(crate) fn saboteur(soak: &Soak, draws: &mut Draws) {
     let mut control = Client::new(soak.house.control);
     let mut mine = Vec::new();
     while soak.goes_on(draws) {
-        let answer = if mine.is_empty() || (mine.len() < 40 && draws.one_in(2)) {
+        let (what, answer) = if mine.is_empty() || (mine.len() < 40 && draws.one_in(2)) {
             let id = soak.new_rule();
             let rule = rule(draws, &id);
             mine.push(id);
-            control.send("POST", "/control/v1/faults", rule.as_bytes()).map(|answer| (rule, answer))
+            let answer = control.send("POST", "/control/v1/faults", rule.as_bytes());
+            (rule, answer)
         } else {
             let index = draws.index(mine.len());
             let path = format!("/control/v1/faults/{}", mine[index]);
@@ -176,17 +177,11 @@ pub(crate) fn saboteur(soak: &Soak, draws: &mut Draws) {
                 2 => ("PATCH", r#"{"armed": false}"#),
                 _ => ("PATCH", r#"{"release": true}"#),
             };
-            control.send(method, &path, body.as_bytes()).map(|answer| (path, answer))
+            let answer = control.send(method, &path, body.as_bytes());
+            (path, answer)
         };
-        match answer {
-            // 404 after a reset, which removes the rules.
-            Ok((_, answer)) if answer.status < 300 || answer.status == 404 => soak.count("rules"),
-            Ok((what, answer)) => {
-                let reply = String::from_utf8_lossy(&answer.body).into_owned();
-                soak.find(format!("{what} is refused with {}: {reply}", answer.status));
-            }
-            Err(error) => soak.judge_control(&error),
-        }
+        // 404 after a reset, which removes the rules.
+        soak.judge_control_answer(&what, &answer, &[404], "rules");
         thread::sleep(Duration::from_millis(draws.below(40)));
     }
 }
@@ -288,7 +283,7 @@ fn rule(draws: &mut Draws, id: &str) -> String {
 
 /// Moves the clock and sets its speed.
 pub(crate) fn clockmaker(soak: &Soak, draws: &mut Draws) {
-    let mut control = Client::with_patience(soak.house.control, Duration::from_secs(60));
+    let mut control = Client::with_patience(soak.house.control, Duration::from_mins(1));
     while soak.goes_on(draws) {
         let body = match draws.below(6) {
             0 | 1 => format!(r#"{{"advance": "{}s"}}"#, 1 + draws.below(120)),
@@ -297,14 +292,8 @@ pub(crate) fn clockmaker(soak: &Soak, draws: &mut Draws) {
             4 => r#"{"speed": 1}"#.to_owned(),
             _ => r#"{"speed": 20}"#.to_owned(),
         };
-        match control.send("POST", "/control/v1/clock", body.as_bytes()) {
-            Ok(answer) if answer.status < 300 => soak.count("movements"),
-            Ok(answer) => {
-                let reply = String::from_utf8_lossy(&answer.body).into_owned();
-                soak.find(format!("{body} is refused with {}: {reply}", answer.status));
-            }
-            Err(error) => soak.judge_control(&error),
-        }
+        let answer = control.send("POST", "/control/v1/clock", body.as_bytes());
+        soak.judge_control_answer(&body, &answer, &[], "movements");
         thread::sleep(Duration::from_millis(200 + draws.below(800)));
     }
 }
@@ -413,7 +402,7 @@ pub(crate) fn follower(soak: &Soak, draws: &mut Draws) {
 
 /// Reads registers, the journal and the state at the control plane, and writes registers.
 pub(crate) fn operator(soak: &Soak, draws: &mut Draws) {
-    let mut control = Client::with_patience(soak.house.control, Duration::from_secs(60));
+    let mut control = Client::with_patience(soak.house.control, Duration::from_mins(1));
     while soak.goes_on(draws) {
         let slave = SLAVES[0];
         let (method, path, body) = match draws.below(6) {
@@ -428,11 +417,8 @@ pub(crate) fn operator(soak: &Soak, draws: &mut Draws) {
             4 => ("GET", "/control/v1/targets/bulb/requests?limit=20".to_owned(), ""),
             _ => ("DELETE", "/control/v1/targets/bulb/requests".to_owned(), ""),
         };
-        match control.send(method, &path, body.as_bytes()) {
-            Ok(answer) if answer.status < 300 => soak.count("control calls"),
-            Ok(answer) => soak.find(format!("{method} {path} is answered with {}", answer.status)),
-            Err(error) => soak.judge_control(&error),
-        }
+        let answer = control.send(method, &path, body.as_bytes());
+        soak.judge_control_answer(&format!("{method} {path}"), &answer, &[], "control calls");
         thread::sleep(Duration::from_millis(draws.below(50)));
     }
 }

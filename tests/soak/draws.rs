@@ -1,6 +1,6 @@
 //! Draws that a seed repeats: each client has a stream of its own, so that no thread changes what another draws.
 
-/// A stream of numbers (SplitMix64).
+/// A stream of numbers (`SplitMix64`).
 pub(crate) struct Draws(u64);
 
 impl Draws {

@@ -1,5 +1,6 @@
 //! The process under test: its scenario, its addresses, and what the system says about it.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
@@ -82,10 +83,12 @@ devices:
             REBOOTED => "call_route: rest, execution: parallel, admission: all, ",
             _ => "",
         };
-        text.push_str(&format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
             "  - {{id: {id}, {more}settings: {{services: {{modbus: {{enable: true}}}}}}, \
              mqtt: {{enable: true, url: \"mqtt://broker.local\"}}, actions: {actions}}}\n"
-        ));
+        );
     }
     text
 }

@@ -9,6 +9,14 @@
 //! Run by `scripts/e2e/soak`, or with `cargo test --test soak`. Environment: `SOAK_SECONDS` (120), `SOAK_SEED`
 //! (a new one), `SOAK_CONNECTIONS` (10 000 idle ones), `WWSIM` (the binary).
 
+#![cfg_attr(
+    target_os = "linux",
+    expect(
+        clippy::disallowed_methods,
+        reason = "the house is another process, watched in real time"
+    )
+)]
+
 #[cfg(target_os = "linux")]
 mod broken;
 #[cfg(target_os = "linux")]

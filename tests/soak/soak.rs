@@ -27,7 +27,7 @@ const ROUND: Duration = Duration::from_secs(10);
 const WARM_UP: usize = 2;
 
 /// The longest time after which nothing is left of the clients of a round.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 
 /// Entries by which the checks may be behind before the clients wait for them; the journal holds 10 000.
 const LAG: u64 = 2000;
@@ -135,6 +135,26 @@ impl Soak {
     pub(crate) fn judge_control(&self, error: &io::Error) {
         if !matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof) {
             self.find(format!("the control plane: {error}"));
+        }
+    }
+
+    /// Counts an answer of the control plane that is as expected: below 300, or one of `others`. Finds any other.
+    pub(crate) fn judge_control_answer(
+        &self,
+        what: &str,
+        answer: &io::Result<Answer>,
+        others: &[u16],
+        counted: &'static str,
+    ) {
+        match answer {
+            Ok(answer) if answer.status < 300 || others.contains(&answer.status) => {
+                self.count(counted);
+            }
+            Ok(answer) => {
+                let reply = String::from_utf8_lossy(&answer.body);
+                self.find(format!("{what} is refused with {}: {reply}", answer.status));
+            }
+            Err(error) => self.judge_control(error),
         }
     }
 
