@@ -16,7 +16,7 @@ use crate::scenario::Diagnostics;
 pub(super) fn check(arguments: &CheckArguments) -> Result<ExitStatus, CliError> {
     let is_stdin = |path: &&std::path::PathBuf| path.as_path() == Path::new(STDIN);
     if arguments.files.iter().filter(is_stdin).count() > 1 {
-        return Err(CliError::StdinTwice("`-` and `-`"));
+        return Err(CliError::StdinTwice("`-`", "`-`"));
     }
     let mut status = ExitStatus::Success;
     let mut reports: Vec<Diagnostics> = Vec::new();

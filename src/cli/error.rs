@@ -79,8 +79,10 @@ pub(super) enum CliError {
         source: io::Error,
     },
     /// Two arguments ask for standard input.
-    #[error("{0} both read standard input, which can be read once; give a file in its place")]
-    StdinTwice(&'static str),
+    #[error(
+        "{0} and {1} both read standard input, which can be read once; give a file in its place"
+    )]
+    StdinTwice(&'static str, &'static str),
     /// `WWSIM_LOG` is malformed.
     #[error(transparent)]
     LogFilter(#[from] FilterError),
@@ -128,7 +130,7 @@ impl CliError {
         match self {
             Self::UnknownScenario { .. }
             | Self::ReadScenario { .. }
-            | Self::StdinTwice(_)
+            | Self::StdinTwice(..)
             | Self::LogFilter(_)
             | Self::Override(_)
             | Self::Trace(_)

@@ -24,13 +24,13 @@ pub(super) fn load(name: &str) -> Result<Scenario, CliError> {
     load_with(name, &LoadOverrides::default())
 }
 
-/// Loads a scenario as [`load`] does, for a house with some listeners at other addresses.
-pub(super) fn load_with(name: &str, listeners: &LoadOverrides) -> Result<Scenario, CliError> {
+/// Loads a scenario as [`load`] does, for a house with some overrides at other addresses.
+pub(super) fn load_with(name: &str, overrides: &LoadOverrides) -> Result<Scenario, CliError> {
     let path = Path::new(name);
     let loaded = match scenario::builtin(name) {
-        _ if name == STDIN => load_stdin(listeners),
-        Some(builtin) => builtin.load_with(listeners),
-        None if path.exists() => scenario::load_file_with(path, listeners),
+        _ if name == STDIN => load_stdin(overrides),
+        Some(builtin) => builtin.load_with(overrides),
+        None if path.exists() => scenario::load_file_with(path, overrides),
         None => {
             let names: Vec<&str> =
                 scenario::builtins().iter().map(|builtin| builtin.name).collect();
@@ -56,9 +56,9 @@ pub(super) fn load_file(path: &Path) -> Result<Scenario, CliError> {
 }
 
 /// Loads standard input. Paths in it are relative to the working directory.
-fn load_stdin(listeners: &LoadOverrides) -> Result<Scenario, LoadError> {
+fn load_stdin(overrides: &LoadOverrides) -> Result<Scenario, LoadError> {
     let stdin = Patient(io::stdin().lock());
-    scenario::load_from(stdin, "<standard input>", Some(Path::new("")), listeners)
+    scenario::load_from(stdin, "<standard input>", Some(Path::new("")), overrides)
 }
 
 fn cannot_load(path: &Path, error: LoadError) -> CliError {

@@ -72,16 +72,8 @@ impl Drop for Streams {
 fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
     let log = Log::start(&streams.stderr, streams.styled)?;
     let name = arguments.scenario.as_deref().unwrap_or("default");
-    if arguments.exit_with_stdin && is_stdin(Path::new(name)) {
-        return Err(CliError::StdinTwice("the scenario and --exit-with-stdin"));
-    }
-    if arguments.exit_with_stdin && arguments.token_file.as_deref().is_some_and(is_stdin) {
-        return Err(CliError::StdinTwice("--token-file and --exit-with-stdin"));
-    }
-    if is_stdin(Path::new(name)) && arguments.token_file.as_deref().is_some_and(is_stdin) {
-        return Err(CliError::StdinTwice("the scenario and --token-file"));
-    }
-    let listeners = LoadOverrides {
+    check_stdin(arguments, name)?;
+    let overrides = LoadOverrides {
         any_port: arguments.any_port,
         http: arguments.http,
         modbus: arguments.modbus,
@@ -92,7 +84,7 @@ fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
     };
     let ready_file = prepared_ready_file(arguments, name)?;
     let token = token::given(arguments.token_file.as_deref())?;
-    let mut scenario = load_with(name, &listeners)?;
+    let mut scenario = load_with(name, &overrides)?;
     apply(arguments, &mut scenario);
     log_warnings(arguments, &scenario);
     if descriptors::are_too_few() {
@@ -105,6 +97,20 @@ fn start(arguments: &RunArguments, streams: &Streams) -> Result<(), CliError> {
     runtime.shutdown_background();
     log.finish();
     result
+}
+
+/// Returns an error if two arguments ask for standard input.
+fn check_stdin(arguments: &RunArguments, scenario: &str) -> Result<(), CliError> {
+    let readers = [
+        ("the scenario", is_stdin(Path::new(scenario))),
+        ("--token-file", arguments.token_file.as_deref().is_some_and(is_stdin)),
+        ("--exit-with-stdin", arguments.exit_with_stdin),
+    ];
+    let mut readers = readers.into_iter().filter_map(|(reader, reads)| reads.then_some(reader));
+    match (readers.next(), readers.next()) {
+        (Some(first), Some(second)) => Err(CliError::StdinTwice(first, second)),
+        _ => Ok(()),
+    }
 }
 
 /// Prepares the ready file of a house with this scenario, if there is to be one.

@@ -10,13 +10,11 @@ use std::time::Duration;
 use hyper::StatusCode;
 use tokio::time::{Instant, sleep_until};
 
-use super::listing::{
-    self, EntryQuery, ListingFrame, LogListing, LogPage, NumberedLog, not_written,
-};
+use super::listing::{self, EntryQuery, ListingFrame, LogListing, LogPage, NumberedLog};
 use super::request::{ControlRequest, ControlResult};
 use crate::journal::{Journal, JournalEntry, JournalPage};
 use crate::limits;
-use crate::net::http::{HttpReply, PageError, PageWriter};
+use crate::net::http::{HttpReply, PageWriter};
 
 /// The fields by which entries can be filtered.
 const FILTERS: [&str; 8] = ["event", "device", "action", "rule", "seam", "slave", "unit", "target"];
@@ -59,16 +57,8 @@ pub(super) async fn wait(
     let deadline = Instant::now() + timeout;
     let mut reader = journal.reader();
     loop {
-        let unread = query.not_before(reader.begin());
-        let start = match writer.start(entries(journal, &unread)).await {
-            Ok(start) => start,
-            // The journal was cleared meanwhile.
-            Err(PageError::Outdated) => {
-                tokio::task::yield_now().await;
-                continue;
-            }
-            Err(error @ PageError::Failed) => return Err(not_written(error)),
-        };
+        let unread = || entries(journal, &query.not_before(reader.begin()));
+        let start = listing::start(writer, unread).await?;
         if start.source.has_entries() || Instant::now() >= deadline {
             return Ok(writer.finish(StatusCode::OK, start));
         }

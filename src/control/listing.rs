@@ -12,7 +12,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Number, Value};
 
 use super::request::{ControlRequest, ControlResult, bad_request};
-use crate::net::http::{HttpReply, PAGE_BYTES, PageError, PageProgress, PageSource, PageWriter};
+use crate::net::http::{
+    BodyStart, HttpReply, PAGE_BYTES, PageError, PageProgress, PageSource, PageWriter,
+};
 
 /// Entries that are read under one lock, so that reading never delays writers.
 const ENTRIES_AT_ONCE: usize = 16;
@@ -185,20 +187,26 @@ impl<L: NumberedLog> PageSource for LogListing<L> {
 /// Returns the reply with the listing that `begin` begins. It is begun anew if the log is cleared meanwhile.
 pub(super) async fn reply<S: PageSource>(
     writer: &PageWriter,
-    begin: impl Fn() -> S,
+    begin: impl FnMut() -> S,
 ) -> ControlResult {
-    loop {
-        match writer.reply(StatusCode::OK, begin()).await {
-            Ok(reply) => return Ok(reply),
-            Err(PageError::Outdated) => tokio::task::yield_now().await,
-            Err(error @ PageError::Failed) => return Err(not_written(error)),
-        }
-    }
+    Ok(writer.finish(StatusCode::OK, start(writer, begin).await?))
 }
 
-/// Returns the reply to a request whose listing could not be written.
-pub(super) fn not_written(error: PageError) -> HttpReply {
-    HttpReply::error(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", &error.to_string())
+/// Writes the beginning of the listing that `begin` begins. It is begun anew if the log is cleared meanwhile.
+pub(super) async fn start<S: PageSource>(
+    writer: &PageWriter,
+    mut begin: impl FnMut() -> S,
+) -> Result<BodyStart<S>, HttpReply> {
+    loop {
+        match writer.start(begin()).await {
+            Ok(start) => return Ok(start),
+            Err(PageError::Outdated) => tokio::task::yield_now().await,
+            Err(error @ PageError::Failed) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                return Err(HttpReply::error(status, "internal_error", &error.to_string()));
+            }
+        }
+    }
 }
 
 /// Returns a text as a part of a body.

@@ -29,11 +29,17 @@ impl DeviceId {
         Self(format!("{:012X}", number & 0xFFFF_FFFF_FFFF).into())
     }
 
+    /// Returns the MAC address as a number.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        // An id is twelve hexadecimal digits by construction.
+        u64::from_str_radix(&self.0, 16).unwrap_or(0)
+    }
+
     /// Returns the MAC address.
     #[must_use]
     pub fn bytes(&self) -> [u8; 6] {
-        // An id is twelve hexadecimal digits by construction.
-        let [_, _, bytes @ ..] = u64::from_str_radix(&self.0, 16).unwrap_or(0).to_be_bytes();
+        let [_, _, bytes @ ..] = self.number().to_be_bytes();
         bytes
     }
 

@@ -21,7 +21,8 @@ const RSSI_PERIOD: Duration = Duration::from_mins(1);
 
 /// The loss of a network's signal strength while the Wi-Fi of a device is weak, in dB.
 const WEAK_WIFI: i8 = 30;
-/// The signal strength below which that loss takes no network, in dBm: a receiver hears hardly less.
+/// The signal strength below which that loss takes no network, in dBm: a receiver gets hardly
+/// weaker ones.
 const WEAKEST_WIFI: i8 = -92;
 
 /// The surroundings of a device: its plugs and the networks in range. The scenario defines them;
@@ -412,7 +413,7 @@ impl NetworkInputs<'_> {
     /// Computes a network's signal strength at `now`.
     fn receive(&self, network: Network, now: VirtualTime) -> ScanResult {
         let stream =
-            RandomStream::named("rssi").child(number(self.id)).child(number(&network.bssid));
+            RandomStream::named("rssi").child(self.id.number()).child(network.bssid.number());
         let deviation = f64::from(RSSI_DEVIATION) * smooth_noise(self.seed, stream, now);
         #[expect(clippy::cast_possible_truncation, reason = "a few dB")]
         let deviation = libm::round(deviation) as i8;
@@ -544,17 +545,12 @@ fn smooth_noise(seed: u64, stream: RandomStream, now: VirtualTime) -> f64 {
     previous.uniform(-1.0, 1.0) * (1.0 - fraction) + next.uniform(-1.0, 1.0) * fraction
 }
 
-fn number(id: &DeviceId) -> u64 {
-    // An id consists of twelve hexadecimal digits.
-    u64::from_str_radix(id.as_str(), 16).unwrap_or(0)
-}
-
 fn hash(text: &str) -> u64 {
     RandomStream::named(text).number()
 }
 
 fn ethernet_mac(id: &DeviceId) -> DeviceId {
-    DeviceId::from_number(number(id).wrapping_add(3))
+    DeviceId::from_number(id.number().wrapping_add(3))
 }
 
 /// The range from which the DHCP server leases an address.
@@ -573,7 +569,7 @@ fn ip_settings(address: &StaticIp, id: &DeviceId, lease: Lease) -> IpSettings {
         return IpSettings { ip, mask: netmask, gateway, dns };
     }
     #[expect(clippy::cast_possible_truncation, reason = "the last byte")]
-    let last = number(id) as u8;
+    let last = id.number() as u8;
     let host = match lease {
         Lease::Wifi => 100 + last % 100,
         Lease::Ethernet => 2 + last % 98,

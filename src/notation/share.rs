@@ -41,8 +41,9 @@ impl Share {
             .then_some(Self { millionths: millionths as u32 })
     }
 
-    /// Returns true if a device, by a number that stands for its id, belongs to the share that `stream` draws in a house with this seed. The answer
-    /// depends on these three alone, so that it is the same in each run and on each shard.
+    /// Returns true if a device belongs to the share that `stream` draws in a house with this seed. `device` is a
+    /// number that stands for its id. The answer depends on these three alone, so that it is the same in each run and
+    /// on each shard.
     #[must_use]
     pub fn includes(self, seed: u64, stream: RandomStream, device: u64) -> bool {
         let mut draws = Draws::new(seed, stream, device);

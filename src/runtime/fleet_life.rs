@@ -158,9 +158,9 @@ impl LifeParts {
 struct PastSteps {
     first_from: Option<LifeState>,
     last: LifeStep,
-    /// The newest start of the device, and whether it was a reboot.
+    /// The time of the newest boot. `None` if there was none.
     boot: Option<VirtualTime>,
-    /// The updates, of which the last one counts, with its time.
+    /// The newest update, with its time. `None` if there was none.
     update: Option<(VirtualTime, crate::device::Firmware)>,
 }
 
@@ -184,34 +184,28 @@ impl PastSteps {
         let to = self.last.to.name();
         let from = self.first_from.map_or("off", LifeState::name);
         device.record(|device| Event::StageEntered { device, from, to });
+        self.apply(device, |_| true);
+    }
+
+    /// Lets a device be where the steps have brought it. One that continues from its state has carried them out,
+    /// unless its newest boot is older than they say.
+    fn restore(&self, device: &Device) {
+        let booted_at = device.view().boot.at;
+        self.apply(device, |at| at > VirtualTime::ZERO && booted_at < at);
+    }
+
+    /// Brings a device to the outcome of the steps. Updates and reboots are carried out if they are due, by their
+    /// time.
+    fn apply(&self, device: &Device, is_due: impl Fn(VirtualTime) -> bool) {
         device.set_weak_wifi(self.last.to == LifeState::WeakWifi);
-        if let Some((_, firmware)) = self.update {
+        if let Some((_, firmware)) = self.update.filter(|(at, _)| is_due(*at)) {
             device.stage_firmware(firmware);
         }
         if self.last.to == LifeState::Gone {
             device.switch_off();
         } else if device.power().is_off() {
             device.switch_on();
-        } else if self.boot.is_some() {
-            device.reboot(RebootCause::Stage);
-        }
-    }
-
-    /// Lets a device be where the steps have brought it. One that continues from its state has carried them out,
-    /// unless its newest boot is older than they say.
-    fn restore(&self, device: &Device) {
-        device.set_weak_wifi(self.last.to == LifeState::WeakWifi);
-        let booted_at = device.view().boot.at;
-        let missed = |at: VirtualTime| at > VirtualTime::ZERO && booted_at < at;
-        let is_off = device.power().is_off();
-        if let Some((_, firmware)) = self.update.filter(|(at, _)| missed(*at)) {
-            device.stage_firmware(firmware);
-        }
-        if self.last.to == LifeState::Gone {
-            device.switch_off();
-        } else if is_off {
-            device.switch_on();
-        } else if self.boot.is_some_and(missed) {
+        } else if self.boot.is_some_and(is_due) {
             device.reboot(RebootCause::Stage);
         }
     }

@@ -180,7 +180,7 @@ impl FleetIds {
         others: impl Iterator<Item = &'a DeviceId>,
     ) -> Self {
         let mut passed_over: Vec<u64> =
-            others.map(|id| number(id).wrapping_sub(first) % Self::ALL).collect();
+            others.map(|id| id.number().wrapping_sub(first) % Self::ALL).collect();
         passed_over.sort_unstable();
         Self { first, count, passed_over }
     }
@@ -201,18 +201,12 @@ impl FleetIds {
     /// Returns the number of the device with this id. `None` if it is none of the fleet.
     #[must_use]
     pub fn index_of(&self, id: &DeviceId) -> Option<u32> {
-        let distance = number(id).wrapping_sub(self.first) % Self::ALL;
+        let distance = id.number().wrapping_sub(self.first) % Self::ALL;
         let below = self.passed_over.partition_point(|passed| *passed < distance);
         let is_other = self.passed_over.get(below) == Some(&distance);
         let index = u32::try_from(distance - below as u64).ok()?;
         (!is_other && index < self.count).then_some(index)
     }
-}
-
-/// Returns the id as a number.
-pub(super) fn number(id: &DeviceId) -> u64 {
-    let bytes = id.bytes();
-    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A shard of a house: one of several processes that have its devices among them.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::fleet::{FleetPlan, LifeState, StagePlan, draw_by_weight, draws, number};
+use super::fleet::{FleetPlan, LifeState, StagePlan, draw_by_weight, draws};
 use super::model::DevicePlan;
 use crate::clock::VirtualTime;
 use crate::device::{DeviceId, Firmware};
@@ -126,7 +126,7 @@ impl Life {
             && stage.firmware.is_none_or(|firmware| firmware == self.firmware)
             && stage.devices.is_none_or(|share| {
                 let stream = RandomStream::named("fleet-stage-share").child(position as u64);
-                share.includes(seed, stream, number(id))
+                share.includes(seed, stream, id.number())
             })
     }
 }

@@ -289,21 +289,28 @@ fn remove_nulls(value: &mut serde_json::Value) {
 /// Decodes the parts that passed the structural check. serde should find no further mistake; one that
 /// it does find, such as a number beyond the range of its type, is reported with its path.
 fn decode<T: DeserializeOwned>(checked: &Checked, mistakes: &mut Mistakes) -> Option<T> {
+    decode_value(checked.value.clone()?)
+        .map_err(|(path, message)| {
+            mistakes.push(Mistake::new(checked.path_in_file(&path), message));
+        })
+        .ok()
+}
+
+/// Decodes a value.
+///
+/// # Errors
+/// Returns the path of the first mistake and its message.
+fn decode_value<T: DeserializeOwned>(value: Value) -> Result<T, (FieldPath, String)> {
     let mut track = Track::new();
-    let deserializer = Deserializer::new(checked.value.clone()?, &mut track);
-    match singleton_map_recursive::deserialize(deserializer) {
-        Ok(decoded) => Some(decoded),
-        Err(error) => {
-            let mut path = FieldPath::root();
-            for step in &track.path() {
-                match step {
-                    Step::Seq { index } => path = path.index(*index),
-                    Step::Map { key } | Step::Enum { variant: key } => path = path.key(key),
-                    Step::Unknown => {}
-                }
+    singleton_map_recursive::deserialize(Deserializer::new(value, &mut track)).map_err(|error| {
+        let mut path = FieldPath::root();
+        for step in &track.path() {
+            match step {
+                Step::Seq { index } => path = path.index(*index),
+                Step::Map { key } | Step::Enum { variant: key } => path = path.key(key),
+                Step::Unknown => {}
             }
-            mistakes.push(Mistake::new(checked.path_in_file(&path), error.to_string()));
-            None
         }
-    }
+        (path, error.to_string())
+    })
 }

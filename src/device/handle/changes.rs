@@ -6,8 +6,8 @@
 //! persistence, its Modbus listener or its connection to a broker. A watermark is the change count up to
 //! which a follower has applied the changes.
 //!
-//! The observer is the owner of the followers. It is told of each change before the caller that made it goes on,
-//! so that a follower which the change asks for exists by then, and a reply waits for it.
+//! The observer is the owner of the followers. It is notified of each change before the caller that made it goes
+//! on, so that a follower which the change asks for exists by then, and a reply waits for it.
 
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
@@ -56,8 +56,8 @@ impl Changes {
         self.count.send_modify(|count| *count += 1);
     }
 
-    /// Tells the observer, if there is one, that the device has changed.
-    pub(super) fn tell_observer(&self) {
+    /// Notifies the observer, if there is one, that the device has changed.
+    pub(super) fn notify_observer(&self) {
         if let Some(observer) = self.observer.get().and_then(Weak::upgrade) {
             observer.device_changed();
         }
@@ -74,9 +74,7 @@ impl Changes {
         count: u64,
         watermarks: impl Fn(&Watermarks) -> [Option<u64>; N],
     ) {
-        let reached = |applied: &Watermarks| {
-            watermarks(applied).iter().all(|applied| applied.is_none_or(|applied| applied >= count))
-        };
+        let reached = |applied: &Watermarks| have_reached(watermarks(applied), count);
         if reached(&self.applied.borrow()) {
             return;
         }
@@ -87,11 +85,13 @@ impl Changes {
     /// Returns true if the followers have applied all changes.
     fn are_all_applied(&self) -> bool {
         let Watermarks { persisted, modbus, sd_log } = *self.applied.borrow();
-        let count = self.count();
-        [persisted, modbus, sd_log]
-            .iter()
-            .all(|applied| applied.is_none_or(|applied| applied >= count))
+        have_reached([persisted, modbus, sd_log], self.count())
     }
+}
+
+/// Returns true if those of these followers that run have applied all changes up to `count`.
+fn have_reached<const N: usize>(watermarks: [Option<u64>; N], count: u64) -> bool {
+    watermarks.iter().all(|applied| applied.is_none_or(|applied| applied >= count))
 }
 
 impl Device {
@@ -108,7 +108,7 @@ impl Device {
         self.changes.are_all_applied()
     }
 
-    /// Sets who is told of each change from now on. Only the first call has an effect.
+    /// Sets the observer, which is notified of each change from now on. Only the first call has an effect.
     pub(crate) fn set_observer(&self, observer: Weak<dyn ChangeObserver>) {
         let _ = self.changes.observer.set(observer);
     }

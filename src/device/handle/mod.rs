@@ -191,7 +191,7 @@ impl Device {
 
     /// Records the events of a transition, increments the change count, and then releases the lock. A
     /// follower therefore never acts on a change that is not counted yet, and for which a reply would not
-    /// wait. The observer is told without the lock, and before the caller goes on.
+    /// wait. The observer is notified without the lock, and before the caller goes on.
     fn publish<T, E: IntoIterator<Item = Event>, L>(
         &self,
         state: StateGuard<'_, L>,
@@ -206,7 +206,7 @@ impl Device {
         }
         drop(state);
         if counts {
-            self.changes.tell_observer();
+            self.changes.notify_observer();
         }
         outcome
     }

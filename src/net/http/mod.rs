@@ -25,7 +25,9 @@ pub(crate) use self::acceptor::{TcpAcceptor, bind_listener, http_builder};
 pub(crate) use self::connection::{Served, serve_requests};
 pub use self::method::Method;
 pub(crate) use self::on_wake::OnWake;
-pub(crate) use self::pages::{PAGE_BYTES, PageError, PageProgress, PageSource, PageWriter, Parts};
+pub(crate) use self::pages::{
+    BodyStart, PAGE_BYTES, PageError, PageProgress, PageSource, PageWriter, Parts,
+};
 pub use self::reply::{BodyInterrupted, HttpReply, ReplyBody};
 pub(crate) use self::reply::{EventStreamControl, method_not_allowed};
 pub(crate) use self::stream::{

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 
 use super::super::diagnostics::{Mistake, Mistakes};
 use super::super::fleet::{
-    FleetIds, FleetListen, FleetPlan, LifeState, MixPlan, RouteBy, StagePlan, number,
+    FleetIds, FleetListen, FleetPlan, LifeState, MixPlan, RouteBy, StagePlan,
 };
 use super::super::model::DevicePlan;
 use super::super::path::FieldPath;
-use super::super::{raw, remove_nulls};
+use super::super::{decode_value, raw, remove_nulls};
 use super::listeners::LoadOverrides;
 use super::{LoadContext, Lowered, device, meter};
 use crate::device::config::Settings;
@@ -82,7 +82,7 @@ pub(super) fn fleet(
     let others = written.iter().map(|device| &device.plan.identity.id);
     let given = source.template.and_then(|template| template.id.as_ref());
     let first = given.map_or_else(|| DevicePlan::default_id(0), |id| id.0.clone());
-    let ids = FleetIds::new(number(&first), source.count, others);
+    let ids = FleetIds::new(first.number(), source.count, others);
     if let Some(id) = given
         && ids.id(0) != id.0
     {
@@ -213,14 +213,13 @@ impl KindLowering<'_, '_> {
             }
         }
         merge(&mut base, entry);
-        match serde_path_to_error::deserialize(Value::Object(base)) {
-            Ok(device) => Some(device),
-            Err(error) => {
-                let path = path.join(&error.path().to_string());
-                self.mistakes.push(Mistake::new(path, error.inner().to_string()));
-                None
-            }
-        }
+        // Whatever is JSON is a value of YAML.
+        let merged = serde_yaml::to_value(base).unwrap_or_default();
+        decode_value(merged)
+            .map_err(|(inner, message)| {
+                self.mistakes.push(Mistake::new(path.join(&inner.to_string()), message));
+            })
+            .ok()
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CONNECTION, HeaderName, PROXY_AUTHENTICATE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, HeaderMap, HeaderName, PROXY_AUTHENTICATE, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
@@ -82,13 +83,23 @@ pub(super) async fn answer(
         reply = reply.truncate_json();
     }
     sleep_until(api, due).await;
+    Ok(send(reply, plan, std::mem::take(&mut head.headers), delivery).await)
+}
+
+/// Begins to send a reply, whose headers take the place of those of the request.
+pub(super) async fn send(
+    mut reply: HttpReply,
+    plan: DeliveryPlan,
+    request_headers: HeaderMap,
+    delivery: &Arc<DeliveryControl>,
+) -> Response<ReplyBody<BodyConsumed>> {
     if reply.closes_connection() {
         delivery.set_end(DeliveryEnd::Linger);
     }
     let after_delivery = reply.take_after_delivery();
     reply.attach_delivery(delivery);
     let consumed = delivery.start_reply(plan, after_delivery).await;
-    Ok(reply.into_response_within(std::mem::take(&mut head.headers), consumed))
+    reply.into_response_within(request_headers, consumed)
 }
 
 /// Waits until the end of the delay. The timer is set only now, because one that fires while a client

@@ -234,11 +234,15 @@ pub(super) async fn serve_connection(
         let stream = FaultyStream::new(stream, Arc::clone(&delivery), answers.clock().clone());
         let service =
             service_fn(|request: Request<Incoming>| answers.answer(request, local, &delivery));
-        let mut reset = OnWake::new(delivery.reset_requested());
-        let mut ended = OnWake::new(answers.ended());
+        let mut ended = OnWake::new(async {
+            tokio::select! {
+                biased;
+                () = delivery.reset_requested() => {}
+                () = answers.ended() => {}
+            }
+        });
         let served = tokio::select! {
             biased;
-            () = &mut reset => return,
             () = &mut ended => return,
             served = serve_requests(stream, service, &mut pass) => served,
         };

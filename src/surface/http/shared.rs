@@ -294,11 +294,7 @@ impl SharedConnection {
             Ok(device) => device,
             Err(reply) => {
                 let reply = if body::discard(body).await { reply } else { reply.with_close() };
-                if reply.closes_connection() {
-                    delivery.set_end(DeliveryEnd::Linger);
-                }
-                let consumed = delivery.start_reply(DeliveryPlan::Whole, None).await;
-                return Ok(reply.into_response(consumed));
+                return Ok(fault::send(reply, DeliveryPlan::Whole, head.headers, delivery).await);
             }
         };
         if !self.belong_to(&device.door, delivery) {
