@@ -84,10 +84,10 @@ devices:
             _ => "",
         };
         // Writing to a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             text,
             "  - {{id: {id}, {more}settings: {{services: {{modbus: {{enable: true}}}}}}, \
-             mqtt: {{enable: true, url: \"mqtt://broker.local\"}}, actions: {actions}}}\n"
+             mqtt: {{enable: true, url: \"mqtt://broker.local\"}}, actions: {actions}}}"
         );
     }
     text
